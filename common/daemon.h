@@ -1,0 +1,59 @@
+/*
+ * What every daemon does besides its protocol: options, configuration, log, listening, privileges,
+ * signals, readiness, reload, drain. A program is a table (struct daemon_program) and short main.
+ *
+ *   -c FILE        configuration (default SETTINGS_DEFAULT_FILE)
+ *   --check        read and check the configuration, open the database once, and leave
+ *   --dump-config  print the effective configuration
+ *   --version      version and drivers
+ *   --help
+ * Exit: 0; 64 usage; 78 configuration; 71 system (cannot listen, cannot drop privileges);
+ * 75 --check found the database unreachable.
+ * SIGHUP: build the new state, check it, then swap; or keep the old one and log why.
+ * SIGTERM, SIGINT: drain and leave.
+ */
+#ifndef POSTERN_DAEMON_H
+#define POSTERN_DAEMON_H
+
+#include "common/serve.h"
+#include "common/settings.h"
+
+struct daemon_listener {
+	const char *endpoints; /* of the settings */
+	struct endpoint_mode mode;
+	const struct service *service;
+};
+
+struct daemon_program {
+	const char *name;     /* "postfix-lookup" */
+	const char *synopsis; /* for --help, after the common options; may be "" */
+	/* Builds the shared state from settings (which outlive it). PERM or TEMP end the start;
+	   TEMP from an unreachable database must not: the program serves TEMP until it is back. */
+	enum result (*state_open)(const struct settings *settings, void **state_r,
+				  struct error *err);
+	void (*state_free)(void *state);
+	/* --check and reload: a real round trip to the database. May be NULL. */
+	enum result (*state_check)(void *state, struct error *err);
+	/* Fills up to 4 listeners; returns how many. PERM by returning 0 with ERR set. */
+	size_t (*listeners)(const struct settings *settings, struct daemon_listener listeners_r[4],
+			    struct error *err);
+	/* The account to run as, "" = stay; its supplementary groups are taken. */
+	const char *(*user)(const struct settings *settings);
+	size_t (*workers)(const struct settings *settings);
+	size_t (*max_connections)(const struct settings *settings);
+	int64_t idle_ms;
+};
+
+/* Everything, until SIGTERM; returns the exit code. */
+int daemon_main(const struct daemon_program *program, int argc, char **argv) MUST_CHECK;
+
+/* The parts that non-daemons (pipe agent, postern) share. */
+void daemon_log_open(const struct settings *settings, const char *name);
+/* "user", "user:group", numbers too. */
+enum result daemon_parse_owner(const char *owner, uid_t *uid_r, gid_t *gid_r,
+			       struct error *err) MUST_CHECK;
+/* setgroups/setgid/setuid, verified; a no-op when already that user; refuses uid 0 as a target. */
+enum result daemon_drop_privileges(const char *owner, struct error *err) MUST_CHECK;
+void daemon_print_version(const char *name);
+
+#endif

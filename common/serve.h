@@ -1,0 +1,84 @@
+/*
+ * The engine: idle connections wait in one epoll set; a readable one borrows a worker, which runs
+ * plain blocking code and gives it back. One-shot arming gives a connection to exactly one worker.
+ * After a reply a worker may linger on a hot connection (at most 20 ms) while another worker is
+ * idle. At the connection cap the engine stops accepting instead of closing.
+ */
+#ifndef POSTERN_SERVE_H
+#define POSTERN_SERVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/buf.h"
+#include "common/deadline.h"
+#include "common/endpoint.h"
+#include "common/result.h"
+
+struct connection {
+	int fd;
+	struct buf in;  /* bytes read, not yet consumed */
+	void *protocol; /* the program's per-connection state, NULL at first; freed by .close */
+	const struct endpoint *endpoint;
+	char peer[64];
+};
+
+enum serve_next {
+	SERVE_PARK,  /* wait for more input in the epoll set */
+	SERVE_CLOSE, /* done with this connection */
+};
+
+struct service {
+	const char *name;
+	/*
+	 * Per-worker state (database handle, buffers), made in the worker's thread when it gets its
+	 * first connection. STATE is serve_config's. TEMP and PERM: logged, the connection is
+	 * handled with a NULL worker state: the handler answers its protocol's "temporary".
+	 */
+	enum result (*worker_open)(void *state, void **worker_r, struct error *err);
+	void (*worker_close)(void *worker);
+	/*
+	 * Called when input is there (it was already read into connection->in), or at once after
+	 * accept when `greets`. May block, with deadlines of its own.
+	 */
+	enum serve_next (*handle)(struct connection *connection, void *state, void *worker);
+	/* Frees connection->protocol; may be NULL. */
+	void (*close)(struct connection *connection);
+	bool greets;      /* the server speaks first (LMTP): handle() is called after accept and
+			     keeps its worker until it returns */
+	size_t input_max; /* bytes of unconsumed input at which a connection is closed */
+};
+
+struct serve_config {
+	const struct service *service;
+	struct endpoint *endpoints; /* listening */
+	size_t endpoint_count;
+	size_t workers;
+	size_t max_connections;
+	int64_t idle_ms; /* parked connections are closed after this; 0: never */
+	void *state;     /* shared, read-only while workers use it */
+};
+
+struct serve;
+/* Starts the threads. */
+enum result serve_start(const struct serve_config *config, struct serve **serve_r,
+			struct error *err) MUST_CHECK;
+/*
+ * Swaps the state: every worker closes its per-worker state before its next connection and opens
+ * a new one on NEW_STATE. Returns when no worker uses the old state any more, so that the caller
+ * may free it.
+ */
+void serve_reload(struct serve *serve, void *new_state);
+/*
+ * Stops accepting, lets handlers finish what they are doing (parked connections with no input are
+ * closed), waits at most DRAIN_MS, ends the threads.
+ */
+void serve_stop(struct serve **serve, int64_t drain_ms);
+/* True once serve_stop() has begun: a long-lived handler (an LMTP session) ends at the next
+ * command. */
+bool serve_stopping(void);
+size_t serve_connections(const struct serve *serve);
+/* One connection on descriptors 0 (for spawn(8) and tests), in the calling thread, until EOF. */
+enum result serve_stdio(const struct service *service, void *state, struct error *err) MUST_CHECK;
+
+#endif
