@@ -1,0 +1,49 @@
+# Two convenience libraries: core is safe inside a foreign process (the SASL plugin runs in smtpd),
+# daemon is not.
+noinst_LTLIBRARIES += libpostern-core.la libpostern-daemon.la
+
+libpostern_core_la_SOURCES = \
+	%D%/result.c %D%/result.h \
+	%D%/buf.c %D%/buf.h \
+	%D%/log.c %D%/log.h \
+	%D%/deadline.c %D%/deadline.h \
+	%D%/address.c %D%/address.h \
+	%D%/conf.c %D%/conf.h \
+	%D%/settings.c %D%/settings.h \
+	%D%/secret.c %D%/secret.h \
+	%D%/password.c %D%/password.h \
+	%D%/sql.c %D%/sql.h %D%/sql_driver.h \
+	%D%/sql_mysql.c \
+	%D%/sql_sqlite.c \
+	%D%/sql_fake.c %D%/sql_fake.h \
+	%D%/schema.c %D%/schema.h \
+	%D%/accounts.c %D%/accounts.h \
+	%D%/resolve.c %D%/resolve.h \
+	%D%/authenticate.c %D%/authenticate.h
+libpostern_core_la_LIBADD = $(MYSQL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(CRYPT_LIBS) \
+	$(SODIUM_LIBS) $(INIPARSER_LIBS) $(UNISTRING_LIBS)
+libpostern_core_la_LDFLAGS =
+
+libpostern_daemon_la_SOURCES = \
+	%D%/accounts_edit.c %D%/accounts_edit.h \
+	%D%/maps.c %D%/maps.h \
+	%D%/io.c %D%/io.h \
+	%D%/netstring.c %D%/netstring.h \
+	%D%/policy_attrs.c %D%/policy_attrs.h \
+	%D%/smtp_line.c %D%/smtp_line.h \
+	%D%/endpoint.c %D%/endpoint.h \
+	%D%/tls.c %D%/tls.h \
+	%D%/cache.c %D%/cache.h \
+	%D%/maildir.c %D%/maildir.h \
+	%D%/quota.c %D%/quota.h \
+	%D%/metrics.c %D%/metrics.h \
+	%D%/notify.c %D%/notify.h \
+	%D%/serve.c %D%/serve.h \
+	%D%/daemon.c %D%/daemon.h
+libpostern_daemon_la_LIBADD = libpostern-core.la $(MICROHTTPD_LIBS)
+libpostern_daemon_la_LDFLAGS =
+
+# What every program and test links, unless it says otherwise.
+LDADD = libpostern-daemon.la
+
+dist_man5_MANS += %D%/postern.ini.5

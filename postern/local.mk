@@ -1,0 +1,16 @@
+bin_PROGRAMS += %D%/postern
+
+%C%_postern_SOURCES = \
+	%D%/main.c %D%/postern.h \
+	%D%/db.c \
+	%D%/domain.c \
+	%D%/user.c \
+	%D%/alias.c \
+	%D%/lookup.c \
+	%D%/explain.c \
+	%D%/auth.c \
+	%D%/setup.c \
+	%D%/config.c \
+	%D%/output.c
+
+dist_man1_MANS += %D%/postern.1

@@ -1,0 +1,11 @@
+sbin_PROGRAMS += %D%/postfix-lookup
+noinst_LTLIBRARIES += %D%/liblookup.la
+
+%C%_liblookup_la_SOURCES = %D%/lookup.c %D%/lookup.h
+%C%_liblookup_la_LIBADD = libpostern-daemon.la
+%C%_liblookup_la_LDFLAGS =
+
+%C%_postfix_lookup_SOURCES = %D%/main.c
+%C%_postfix_lookup_LDADD = %D%/liblookup.la
+
+dist_man8_MANS += %D%/postfix-lookup.8

@@ -1,0 +1,6 @@
+dist_schema_DATA = \
+	%D%/postfixadmin.ini \
+	%D%/postfixadmin.sqlite.sql
+
+dist_man5_MANS += %D%/postern-schema.5
+EXTRA_DIST += %D%/README.md
