@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Runs the end-to-end tests: `run.py [--sanitized] [--jobs N] [NAME...]`.
+
+A test is a function test_* of a module test_*.py in this folder; NAME selects modules (without
+"test_" and ".py") or single functions. Each module runs in a process of its own. --sanitized runs
+the modules that carry SANITIZED = True: the ones worth their time under ASan or TSan. Environment:
+POSTERN_BUILD, the build directory of the programs; POSTERN_PLUGIN_BUILD, that of the SASL plugin.
+"""
+
+import argparse
+import concurrent.futures
+import importlib
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def modules():
+    return sorted(name[:-3] for name in os.listdir(HERE) if re.fullmatch(r"test_\w+\.py", name))
+
+
+def functions(module):
+    return [name for name in vars(module) if name.startswith("test_") and callable(vars(module)[name])]
+
+
+def run_module(name, wanted):
+    """In the module's own process: one line a test."""
+    module = importlib.import_module(name)
+    failed = 0
+    for function in functions(module):
+        if wanted and function not in wanted:
+            continue
+        started = time.monotonic()
+        try:
+            vars(module)[function]()
+            print(f"ok {name}.{function} ({time.monotonic() - started:.1f} s)", flush=True)
+        except Exception:  # a test that fails any way at all has failed; the next one still runs
+            failed += 1
+            print(f"{traceback.format_exc()}FAILED {name}.{function}", flush=True)
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--sanitized", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--module", help=argparse.SUPPRESS)
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    sys.path.insert(0, HERE)
+    if os.geteuid() != 0:
+        sys.exit("run.py: a private Postfix needs root")
+    if arguments.module:
+        sys.exit(1 if run_module(arguments.module, arguments.names) else 0)
+    selected = []
+    for name in modules():
+        module = importlib.import_module(name)
+        wanted = [test for test in functions(module)
+                  if {test, test[5:]} & set(arguments.names)]
+        if arguments.names and not wanted and not {name, name[5:]} & set(arguments.names):
+            continue
+        if arguments.sanitized and not getattr(module, "SANITIZED", False):
+            continue
+        selected.append((name, wanted or functions(module), wanted))
+    if not selected:
+        sys.exit("run.py: no such test")
+    passed = failed = 0
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        runs = [(name, tests, pool.submit(
+            subprocess.run, [sys.executable, __file__, "--module", name, *wanted],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False))
+            for name, tests, wanted in selected]
+        for name, tests, future in runs:
+            done = future.result()
+            output = done.stdout.decode("utf-8", "replace")
+            print(output, end="", flush=True)
+            good = len(re.findall(rf"^ok {name}\.", output, re.MULTILINE))
+            if good + len(re.findall(rf"^FAILED {name}\.", output, re.MULTILINE)) != len(tests):
+                print(f"{name} ended with {done.returncode} before all its tests had run")
+            passed += good
+            failed += len(tests) - good
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
