@@ -1,5 +1,6 @@
 bin_PROGRAMS += %D%/postern
 
+%C%_postern_LDADD = libpostern-daemon.la
 %C%_postern_SOURCES = \
 	%D%/main.c %D%/postern.h \
 	%D%/db.c \

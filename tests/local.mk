@@ -1,13 +1,65 @@
+# Unit tests: one libcheck program for each module; a program without its own lines here is
+# tests/unit/NAME.c linked with both libraries. Tests of a program name its part as well:
+#	%C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
+LDADD += $(CHECK_LIBS)
+
 unit_tests = \
-	%D%/unit/test_result %D%/unit/test_buf %D%/unit/test_log %D%/unit/test_deadline \
-	%D%/unit/test_address %D%/unit/test_secret %D%/unit/test_password %D%/unit/test_io \
-	%D%/unit/test_netstring %D%/unit/test_policy_attrs %D%/unit/test_smtp_line \
-	%D%/unit/test_conf %D%/unit/test_settings %D%/unit/test_endpoint %D%/unit/test_notify \
-	%D%/unit/test_metrics %D%/unit/test_tls %D%/unit/test_cache %D%/unit/test_serve \
+	%D%/unit/test_result \
+	%D%/unit/test_buf \
+	%D%/unit/test_log \
+	%D%/unit/test_deadline \
+	%D%/unit/test_address \
+	%D%/unit/test_secret \
+	%D%/unit/test_password \
+	%D%/unit/test_io \
+	%D%/unit/test_netstring \
+	%D%/unit/test_policy_attrs \
+	%D%/unit/test_smtp_line \
+	%D%/unit/test_conf \
+	%D%/unit/test_settings \
+	%D%/unit/test_endpoint \
+	%D%/unit/test_notify \
+	%D%/unit/test_metrics \
+	%D%/unit/test_tls \
+	%D%/unit/test_cache \
+	%D%/unit/test_serve \
 	%D%/unit/test_daemon \
-	%D%/unit/test_sql %D%/unit/test_schema %D%/unit/test_accounts %D%/unit/test_accounts_edit \
-	%D%/unit/test_resolve %D%/unit/test_maps %D%/unit/test_authenticate \
-	%D%/unit/test_maildir %D%/unit/test_quota
+	%D%/unit/test_sql \
+	%D%/unit/test_schema \
+	%D%/unit/test_accounts \
+	%D%/unit/test_accounts_edit \
+	%D%/unit/test_resolve \
+	%D%/unit/test_maps \
+	%D%/unit/test_authenticate \
+	%D%/unit/test_maildir \
+	%D%/unit/test_quota
 
 check_PROGRAMS += $(unit_tests)
-TESTS += $(unit_tests)
+TESTS += $(unit_tests) %D%/docs/check_manuals.py
+
+TEST_EXTENSIONS = .py
+PY_LOG_COMPILER = $(PYTHON)
+AM_TESTS_ENVIRONMENT = \
+	POSTERN_SCHEMAS='$(abs_top_srcdir)/schemas'; \
+	POSTERN_TOP_SRCDIR='$(abs_top_srcdir)'; \
+	POSTERN_TOP_BUILDDIR='$(abs_top_builddir)'; \
+	export POSTERN_SCHEMAS POSTERN_TOP_SRCDIR POSTERN_TOP_BUILDDIR;
+
+# Fuzz targets: tests/fuzz/fuzz_NAME.c, first inputs in tests/fuzz/corpus/NAME.
+fuzz_targets = \
+	%D%/fuzz/fuzz_netstring \
+	%D%/fuzz/fuzz_policy_attrs \
+	%D%/fuzz/fuzz_smtp_line \
+	%D%/fuzz/fuzz_password \
+	%D%/fuzz/fuzz_conf
+EXTRA_PROGRAMS = $(fuzz_targets)
+if FUZZING
+noinst_PROGRAMS += $(fuzz_targets)
+endif
+%C%_fuzz_fuzz_netstring_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_policy_attrs_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_smtp_line_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_password_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+
+EXTRA_DIST += %D%/docs %D%/e2e %D%/fixtures %D%/fuzz/corpus %D%/messages
