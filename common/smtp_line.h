@@ -19,6 +19,8 @@
  * the next LF (smtp_line_discard).
  */
 enum parse smtp_line_parse(const char *data, size_t len, size_t *line_len_r, size_t *used_r);
+/* Takes bytes off up to and with the next LF: OK when it was there, else MORE. */
+enum parse smtp_line_discard(const char *data, size_t len, size_t *used_r);
 
 enum smtp_verb {
 	SMTP_LHLO,
@@ -63,7 +65,8 @@ enum smtp_path_fault {
 /*
  * ARGUMENT is what stands after "MAIL " or "RCPT ". KEYWORD is "FROM" or "TO". Source routes are
  * dropped; quoted local parts kept as they came; RCPT refuses the empty path; "<postmaster>"
- * without domain is accepted.
+ * without domain is accepted. PATH_R is set in every case: smtp_path_free() it. Out of memory is no
+ * fault of the peer: ask buf_ok(&path_r->address) after OK.
  */
 enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const char *keyword,
 				     struct smtp_path *path_r);
@@ -76,7 +79,7 @@ enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const cha
 struct smtp_data {
 	int state;             /* zero-initialise */
 	uint64_t body_size;    /* bytes given out (S=) */
-	uint64_t virtual_size; /* the same with every LF counted as CRLF (W=) */
+	uint64_t virtual_size; /* the same with every LF not preceded by CR counted as CRLF (W=) */
 };
 /*
  * Appends to OUT at most what DATA holds. *USED_R bytes were consumed; after OK the rest of DATA

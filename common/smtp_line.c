@@ -1,0 +1,482 @@
+/*
+ * smtp_line - command lines, MAIL and RCPT arguments, and message data of SMTP and LMTP
+ *
+ * Lenient where a stock client or old mail needs it: a..b@ and .a@, local parts of any length that
+ * fits, 8-bit bytes without SMTPUTF8, SIZE beyond 64 bits (taken as the largest number). Strict
+ * where two readers might disagree: no blank before "<", one "@", no control characters in
+ * addresses (also not hidden in xtext), and one way only to end a message.
+ *
+ * DSN is not announced: ENVID and ORCPT are kept, RET and NOTIFY are checked and dropped.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "common/smtp_line.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define PATH_MAX_LEN  1000
+#define ENVID_MAX_LEN 100
+
+enum parse smtp_line_parse(const char *data, size_t len, size_t *line_len_r, size_t *used_r)
+{
+	size_t limit = len < SMTP_LINE_MAX ? len : SMTP_LINE_MAX, end;
+	const char *newline = limit > 0 ? memchr(data, '\n', limit) : NULL;
+
+	*line_len_r = 0;
+	*used_r = 0;
+	if (newline == NULL)
+		return len >= SMTP_LINE_MAX ? PARSE_BAD : PARSE_MORE;
+	end = (size_t)(newline - data);
+	*used_r = end + 1;
+	*line_len_r = end > 0 && data[end - 1] == '\r' ? end - 1 : end;
+	return PARSE_OK;
+}
+
+enum parse smtp_line_discard(const char *data, size_t len, size_t *used_r)
+{
+	const char *newline = len > 0 ? memchr(data, '\n', len) : NULL;
+
+	*used_r = newline != NULL ? (size_t)(newline - data) + 1 : len;
+	return newline != NULL ? PARSE_OK : PARSE_MORE;
+}
+
+static const struct {
+	const char *name;
+	enum smtp_verb verb;
+} verbs[] = {
+	{"LHLO", SMTP_LHLO}, {"HELO", SMTP_HELO},         {"EHLO", SMTP_EHLO},
+	{"MAIL", SMTP_MAIL}, {"RCPT", SMTP_RCPT},         {"DATA", SMTP_DATA},
+	{"BDAT", SMTP_BDAT}, {"RSET", SMTP_RSET},         {"NOOP", SMTP_NOOP},
+	{"QUIT", SMTP_QUIT}, {"VRFY", SMTP_VRFY},         {"STARTTLS", SMTP_STARTTLS},
+	{"AUTH", SMTP_AUTH}, {"XFORWARD", SMTP_XFORWARD}, {"HELP", SMTP_HELP},
+};
+
+static bool blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* True for the bytes AT..AT+LEN being WORD in any case. */
+static bool is_word(const char *at, size_t len, const char *word)
+{
+	return strlen(word) == len && strncasecmp(at, word, len) == 0;
+}
+
+enum smtp_verb smtp_verb_parse(const char *line, size_t len, const char **argument_r,
+			       size_t *argument_len_r)
+{
+	size_t end = 0, argument;
+
+	*argument_r = "";
+	*argument_len_r = 0;
+	if (len == 0 || memchr(line, '\0', len) != NULL)
+		return SMTP_UNKNOWN;
+	while (end < len && !blank(line[end]))
+		end++;
+	argument = end;
+	while (argument < len && blank(line[argument]))
+		argument++;
+	*argument_r = line + argument;
+	*argument_len_r = len - argument;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (is_word(line, end, verbs[i].name))
+			return verbs[i].verb;
+	return SMTP_UNKNOWN;
+}
+
+void smtp_path_free(struct smtp_path *path)
+{
+	buf_free(&path->address);
+	buf_free(&path->orcpt);
+	buf_free(&path->envid);
+	buf_free(&path->auth);
+	*path = (struct smtp_path){0};
+}
+
+/* What may stand bare in a local part or a domain: no control, blank, bracket, quote or '@'. */
+static bool path_byte(char c)
+{
+	return (unsigned char)c > ' ' && c != 0x7f && strchr("<>\"@", c) == NULL;
+}
+
+/* Bytes of the quoted string at AT, quotes included; 0: not well-formed, or nothing inside. */
+static size_t quoted_len(const char *at, size_t len)
+{
+	size_t i = 1;
+
+	while (i < len && at[i] != '"') {
+		if (at[i] == '\\' && ++i == len)
+			return 0;
+		if ((unsigned char)at[i] < ' ' || at[i] == 0x7f)
+			return 0;
+		i++;
+	}
+	return i < len && i > 1 ? i + 1 : 0;
+}
+
+/* Bytes of the source route "@a,@b:" at AT; 0 if there is none or it does not end. */
+static size_t route_len(const char *at, size_t len)
+{
+	bool literal = false;
+
+	if (len == 0 || at[0] != '@')
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if (at[i] == ':' && !literal)
+			return i + 1;
+		if (at[i] == '[')
+			literal = true;
+		else if (at[i] == ']')
+			literal = false;
+		else if (!path_byte(at[i]) && at[i] != '@')
+			return 0;
+	}
+	return 0;
+}
+
+/* Bytes of the mailbox at AT, which '>' ends; 0: malformed. */
+static size_t mailbox_len(const char *at, size_t len)
+{
+	size_t local = 0, domain;
+
+	if (len > 0 && at[0] == '"')
+		local = quoted_len(at, len);
+	else
+		while (local < len && path_byte(at[local]))
+			local++;
+	if (local == 0 || local == len)
+		return 0;
+	if (at[local] == '>')
+		return is_word(at, local, "postmaster") ? local : 0;
+	if (at[local] != '@')
+		return 0;
+	for (domain = local + 1; domain < len && path_byte(at[domain]);)
+		domain++;
+	return domain > local + 1 && domain < len && at[domain] == '>' ? domain : 0;
+}
+
+/* Bytes of "<...>" at AT; 0: malformed. The null path is for the reverse path only. */
+static size_t bracket_parse(const char *at, size_t len, bool reverse, struct buf *address)
+{
+	size_t start = 1, mailbox;
+
+	if (len < 2 || at[0] != '<')
+		return 0;
+	if (at[1] == '>')
+		return reverse ? 2 : 0;
+	start += route_len(at + 1, len - 1);
+	mailbox = mailbox_len(at + start, len - start);
+	if (mailbox == 0 || mailbox > PATH_MAX_LEN)
+		return 0;
+	buf_append(address, at + start, mailbox);
+	return start + mailbox + 1;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+/* Decodes +HH. False: malformed, or a control character comes out (it would end up in headers). */
+static bool xtext_decode(const char *text, size_t len, struct buf *out)
+{
+	for (size_t i = 0; i < len; i++) {
+		int c = (unsigned char)text[i];
+
+		if (c == '+') {
+			if (len - i < 3 || hex_digit(text[i + 1]) < 0 || hex_digit(text[i + 2]) < 0)
+				return false;
+			c = hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]);
+			i += 2;
+		} else if (c == '=') {
+			return false;
+		}
+		if (c < ' ' || c == 0x7f)
+			return false;
+		buf_putc(out, (char)c);
+	}
+	return true;
+}
+
+static bool size_value(const char *value, size_t len, struct smtp_path *path)
+{
+	if (len == 0 || len > 20)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		unsigned digit = (unsigned)(unsigned char)value[i] - '0';
+
+		if (digit > 9)
+			return false;
+		path->size = path->size > (UINT64_MAX - digit) / 10 ? UINT64_MAX
+								    : path->size * 10 + digit;
+	}
+	path->has_size = true;
+	return true;
+}
+
+static bool body_value(const char *value, size_t len, struct smtp_path *path)
+{
+	if (is_word(value, len, "8BITMIME"))
+		path->body = SMTP_BODY_8BITMIME;
+	else if (!is_word(value, len, "7BIT"))
+		return false;
+	return true;
+}
+
+static bool auth_value(const char *value, size_t len, struct smtp_path *path)
+{
+	if (is_word(value, len, "<>"))
+		return true;
+	return len > 0 && xtext_decode(value, len, &path->auth);
+}
+
+static bool envid_value(const char *value, size_t len, struct smtp_path *path)
+{
+	return len > 0 && len <= ENVID_MAX_LEN && xtext_decode(value, len, &path->envid);
+}
+
+static bool ret_value(const char *value, size_t len, struct smtp_path *path)
+{
+	(void)path;
+	return is_word(value, len, "FULL") || is_word(value, len, "HDRS");
+}
+
+static bool smtputf8_value(const char *value, size_t len, struct smtp_path *path)
+{
+	(void)len;
+	path->smtputf8 = true;
+	return value == NULL;
+}
+
+static bool notify_value(const char *value, size_t len, struct smtp_path *path)
+{
+	const char *end = value + len;
+
+	(void)path;
+	if (is_word(value, len, "NEVER"))
+		return true;
+	for (const char *at = value;; at++) {
+		const char *comma = memchr(at, ',', (size_t)(end - at));
+		size_t word = (size_t)((comma != NULL ? comma : end) - at);
+
+		if (!is_word(at, word, "SUCCESS") && !is_word(at, word, "FAILURE") &&
+		    !is_word(at, word, "DELAY"))
+			return false;
+		if (comma == NULL)
+			return true;
+		at = comma;
+	}
+}
+
+static bool orcpt_value(const char *value, size_t len, struct smtp_path *path)
+{
+	struct buf other = BUF_INIT;
+	const char *semicolon = memchr(value, ';', len);
+	size_t type, text;
+	bool good;
+
+	if (semicolon == NULL || semicolon == value || semicolon + 1 == value + len)
+		return false;
+	type = (size_t)(semicolon - value);
+	text = len - type - 1;
+	if (is_word(value, type, "rfc822"))
+		return xtext_decode(semicolon + 1, text, &path->orcpt);
+	good = is_word(value, type, "utf-8") || xtext_decode(semicolon + 1, text, &other);
+	buf_free(&other);
+	return good;
+}
+
+/* The value is NULL when the parameter has no '='. */
+static const struct parameter {
+	const char *name;
+	bool mail, rcpt, bare;
+	bool (*parse)(const char *value, size_t len, struct smtp_path *path);
+} parameters[] = {
+	{"SIZE", true, false, false, size_value},
+	{"BODY", true, false, false, body_value},
+	{"SMTPUTF8", true, false, true, smtputf8_value},
+	{"AUTH", true, false, false, auth_value},
+	{"ENVID", true, false, false, envid_value},
+	{"RET", true, false, false, ret_value},
+	{"ORCPT", false, true, false, orcpt_value},
+	{"NOTIFY", false, true, false, notify_value},
+};
+
+#define PARAMETER_COUNT (sizeof(parameters) / sizeof(parameters[0]))
+
+static enum smtp_path_fault parameter_parse(const char *word, size_t len, bool reverse,
+					    unsigned *seen, struct smtp_path *path)
+{
+	const char *equals = memchr(word, '=', len);
+	size_t name = equals != NULL ? (size_t)(equals - word) : len;
+	size_t value_len = equals != NULL ? len - name - 1 : 0;
+
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)word[i] < ' ' || word[i] == 0x7f)
+			return SMTP_PATH_PARAMETER;
+	for (size_t i = 0; i < PARAMETER_COUNT; i++) {
+		const struct parameter *known = &parameters[i];
+
+		if (!(reverse ? known->mail : known->rcpt) || !is_word(word, name, known->name))
+			continue;
+		if ((*seen & 1u << i) != 0 || (equals == NULL) != known->bare)
+			return SMTP_PATH_PARAMETER;
+		*seen |= 1u << i;
+		return known->parse(equals != NULL ? equals + 1 : NULL, value_len, path)
+			       ? SMTP_PATH_OK
+			       : SMTP_PATH_PARAMETER;
+	}
+	return SMTP_PATH_UNKNOWN;
+}
+
+enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const char *keyword,
+				     struct smtp_path *path_r)
+{
+	size_t at = strlen(keyword), bracket;
+	bool reverse = is_word("FROM", 4, keyword);
+	unsigned seen = 0;
+
+	*path_r = (struct smtp_path){0};
+	if (len <= at || !is_word(argument, at, keyword) || argument[at] != ':')
+		return SMTP_PATH_SYNTAX;
+	at++;
+	bracket = bracket_parse(argument + at, len - at, reverse, &path_r->address);
+	if (bracket == 0)
+		return SMTP_PATH_SYNTAX;
+	at += bracket;
+	if (at < len && argument[at] != ' ')
+		return SMTP_PATH_SYNTAX;
+	while (at < len) {
+		enum smtp_path_fault fault;
+		size_t start;
+
+		while (at < len && argument[at] == ' ')
+			at++;
+		start = at;
+		while (at < len && argument[at] != ' ')
+			at++;
+		if (at == start)
+			break;
+		fault = parameter_parse(argument + start, at - start, reverse, &seen, path_r);
+		if (fault != SMTP_PATH_OK)
+			return fault;
+	}
+	return SMTP_PATH_OK;
+}
+
+/* Where the parser of a message stands; START is also the state after each CRLF. */
+enum {
+	DATA_START,  /* at the start of a line */
+	DATA_TEXT,   /* within a line */
+	DATA_CR,     /* after a CR that is not given out yet */
+	DATA_DOT,    /* after a leading dot, which is dropped unless the message ends */
+	DATA_DOT_CR, /* after a leading dot and a CR */
+	DATA_END,
+	DATA_LAST_CR = 8, /* flag: the last byte given out was a CR */
+};
+
+static void data_put(struct smtp_data *data, struct buf *out, char c)
+{
+	buf_putc(out, c);
+	data->body_size++;
+	data->virtual_size++;
+	if (c == '\n' && (data->state & DATA_LAST_CR) == 0)
+		data->virtual_size++;
+	data->state = c == '\r' ? data->state | DATA_LAST_CR : data->state & ~DATA_LAST_CR;
+}
+
+static void data_enter(struct smtp_data *data, int state)
+{
+	data->state = (data->state & DATA_LAST_CR) | state;
+}
+
+/* A byte that is neither dropped nor held back: give it out and go to the state it leads to. */
+static void data_text(struct smtp_data *data, struct buf *out, char c)
+{
+	if (c == '\r') {
+		data_enter(data, DATA_CR);
+		return;
+	}
+	data_put(data, out, c);
+	data_enter(data, DATA_TEXT);
+}
+
+static void data_byte(struct smtp_data *data, struct buf *out, char c)
+{
+	switch (data->state & ~DATA_LAST_CR) {
+	case DATA_START:
+		if (c == '.')
+			data_enter(data, DATA_DOT);
+		else
+			data_text(data, out, c);
+		return;
+	case DATA_CR:
+		if (c == '\n') {
+			data_put(data, out, c);
+			data_enter(data, DATA_START);
+			return;
+		}
+		data_put(data, out, '\r');
+		data_text(data, out, c);
+		return;
+	case DATA_DOT:
+		if (c == '\r')
+			data_enter(data, DATA_DOT_CR);
+		else
+			data_text(data, out, c);
+		return;
+	case DATA_DOT_CR:
+		if (c == '\n') {
+			data_enter(data, DATA_END);
+			return;
+		}
+		data_put(data, out, '\r');
+		data_text(data, out, c);
+		return;
+	default:
+		data_text(data, out, c);
+	}
+}
+
+/* Bytes at DATA that go out unchanged from within a line: everything up to the next CR. */
+static size_t data_run(struct smtp_data *data, const char *at, size_t len, struct buf *out)
+{
+	const char *cr = memchr(at, '\r', len);
+	size_t run = cr != NULL ? (size_t)(cr - at) : len;
+
+	if ((data->state & ~DATA_LAST_CR) != DATA_TEXT || (data->state & DATA_LAST_CR) != 0)
+		return 0;
+	buf_append(out, at, run);
+	data->body_size += run;
+	data->virtual_size += run;
+	for (size_t i = 0; i < run; i++)
+		data->virtual_size += at[i] == '\n';
+	return run;
+}
+
+enum parse smtp_data_parse(struct smtp_data *data_state, const char *data, size_t len,
+			   struct buf *out, size_t *used_r)
+{
+	size_t at = 0;
+
+	while (at < len && (data_state->state & ~DATA_LAST_CR) != DATA_END) {
+		size_t run = data_run(data_state, data + at, len - at, out);
+
+		if (run == 0) {
+			data_byte(data_state, out, data[at]);
+			run = 1;
+		}
+		at += run;
+	}
+	*used_r = at;
+	return (data_state->state & ~DATA_LAST_CR) == DATA_END ? PARSE_OK : PARSE_MORE;
+}
