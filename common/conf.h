@@ -79,6 +79,12 @@ bool conf_reloadable(const struct conf_table *table, const void *before, const v
 		     struct buf *changed);
 
 /*
+ * Puts the values of BEFORE into AFTER where an option lacks CONF_RELOAD (families excepted: theirs
+ * come and go with their sections), so that what runs and what is configured agree.
+ */
+void conf_keep(const struct conf_table *table, const void *before, void *after);
+
+/*
  * Raw access for files whose keys are data (presets, plugin options): the same strict reading,
  * no table. Sections and keys are lower case. Order is the file's.
  */

@@ -9,6 +9,8 @@ libpostern_core_la_SOURCES = \
 	%D%/deadline.c %D%/deadline.h \
 	%D%/address.c %D%/address.h \
 	%D%/conf.c %D%/conf.h \
+	%D%/conf_file.c %D%/conf_file.h \
+	%D%/conf_value.c \
 	%D%/settings.c %D%/settings.h \
 	%D%/secret.c %D%/secret.h \
 	%D%/password.c %D%/password.h \

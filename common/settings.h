@@ -83,6 +83,9 @@ struct settings {
 	} policy;
 	struct settings_limit *limits; /* [limit NAME] */
 	size_t limit_count;
+	struct {               /* [greylist] */
+		char *enabled; /* "no", until greylisting exists */
+	} greylist;
 	struct {                 /* [auth] */
 		char *saslauthd; /* endpoints of sasl-authd; "" = off */
 		char *authdaemond;
