@@ -20,7 +20,10 @@ libpostern_core_la_SOURCES = \
 	%D%/sql_fake.c %D%/sql_fake.h \
 	%D%/schema.c %D%/schema.h \
 	%D%/accounts.c %D%/accounts.h \
+	%D%/members.c %D%/members.h \
+	%D%/resolve_search.c %D%/resolve_search.h \
 	%D%/resolve.c %D%/resolve.h \
+	%D%/sender_logins.c \
 	%D%/authenticate.c %D%/authenticate.h
 libpostern_core_la_LIBADD = $(MYSQL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(CRYPT_LIBS) \
 	$(SODIUM_LIBS) $(INIPARSER_LIBS) $(UNISTRING_LIBS)
