@@ -5,7 +5,10 @@ sasl_LTLIBRARIES += %D%/postern.la
 	%D%/plugin.c %D%/plugin.h \
 	%D%/auxprop.c \
 	%D%/mechanisms.c \
-	%D%/options.c
+	%D%/options.c %D%/options.h \
+	%D%/source.c %D%/source.h \
+	%D%/stock_query.c %D%/stock_query.h \
+	%D%/ask.c %D%/ask.h
 %C%_postern_la_LIBADD = libpostern-core.la $(SASL_LIBS)
 %C%_postern_la_LDFLAGS = -module -avoid-version -shared -no-undefined \
 	-export-symbols-regex '^sasl_(auxprop|server)_plug_init$$' \
@@ -21,6 +24,7 @@ sbin_PROGRAMS += %D%/sasl-authd
 noinst_LTLIBRARIES += %D%/libauthd.la
 
 %C%_libauthd_la_SOURCES = \
+	%D%/verdict.c %D%/verdict.h \
 	%D%/saslauthd.c %D%/saslauthd.h \
 	%D%/authdaemond.c %D%/authdaemond.h
 %C%_libauthd_la_LIBADD = libpostern-daemon.la
