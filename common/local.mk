@@ -7,6 +7,7 @@ libpostern_core_la_SOURCES = \
 	%D%/buf.c %D%/buf.h \
 	%D%/log.c %D%/log.h \
 	%D%/deadline.c %D%/deadline.h \
+	%D%/io.c %D%/io.h \
 	%D%/address.c %D%/address.h \
 	%D%/conf.c %D%/conf.h \
 	%D%/conf_file.c %D%/conf_file.h \
@@ -32,10 +33,10 @@ libpostern_core_la_LDFLAGS =
 libpostern_daemon_la_SOURCES = \
 	%D%/accounts_edit.c %D%/accounts_edit.h \
 	%D%/maps.c %D%/maps.h \
-	%D%/io.c %D%/io.h \
 	%D%/netstring.c %D%/netstring.h \
 	%D%/policy_attrs.c %D%/policy_attrs.h \
 	%D%/smtp_line.c %D%/smtp_line.h \
+	%D%/owner.c %D%/owner.h \
 	%D%/endpoint.c %D%/endpoint.h \
 	%D%/tls.c %D%/tls.h \
 	%D%/cache.c %D%/cache.h \
