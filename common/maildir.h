@@ -28,7 +28,8 @@ struct maildir_target {
 };
 
 /*
- * Delivers. FOUND: durable; NAME_R (may be NULL) gets the file's name. TEMP with a text that names
+ * Delivers. FOUND: durable; NAME_R (may be NULL) gets the file's name below the Maildir,
+ * "new/NAME" or ".A.B/new/NAME", which tells the folder. TEMP with a text that names
  * path, system call and errno in words (disk full, quota, permission, read-only: what to do).
  * PERM never: nothing that a disk does may bounce mail. *NO_SPACE_R (may be NULL) tells ENOSPC,
  * EDQUOT (452 4.3.1) from the rest (451 4.2.0). SIZE and VIRTUAL_SIZE go into S= and W=.

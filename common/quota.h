@@ -20,6 +20,12 @@ struct quota {
 /* MAILDIR_FD is the Maildir's directory. Sets used_*; rewrites the file when it must recount. */
 enum result quota_read(int maildir_fd, struct quota *quota, struct error *err) MUST_CHECK;
 /*
+ * The same for one more message of BYTES: a file that says "full" is believed only when it was
+ * recounted within 15 minutes and not appended to since; else the files are counted first.
+ */
+enum result quota_check(int maildir_fd, struct quota *quota, int64_t bytes,
+			struct error *err) MUST_CHECK;
+/*
  * Parses only, never writes: for readers without write permission (policyd). NONE: no such file or
  * not trustworthy.
  */

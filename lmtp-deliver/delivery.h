@@ -1,0 +1,63 @@
+/*
+ * From a recipient's address to a message on disk: what the LMTP session and the pipe agent share.
+ * The answer is an outcome: a reply code, an enhanced status and a text for the peer; the details
+ * that are the administrator's business go to the log.
+ */
+#ifndef POSTERN_LMTP_DELIVERY_H
+#define POSTERN_LMTP_DELIVERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/accounts.h"
+#include "common/buf.h"
+#include "common/result.h"
+#include "common/settings.h"
+#include "lmtp-deliver/message.h"
+
+struct outcome {
+	unsigned code;      /* 250, 4xx, 5xx */
+	const char *status; /* "2.1.5"; a literal */
+	struct error text;  /* one line, without code and status */
+};
+void outcome_set(struct outcome *outcome, unsigned code, const char *status, const char *format,
+		 ...) PRINTF_LIKE(4, 5);
+
+struct recipient {
+	struct buf address;  /* as it came, unquoted: Delivered-To */
+	struct buf original; /* X-Original-To, "" when not known */
+	struct mailbox mailbox;
+	struct buf directory; /* the Maildir, absolute */
+	struct buf folder;    /* the extension without its delimiter, "" for the INBOX */
+};
+void recipient_free(struct recipient *recipient);
+
+struct envelope {
+	const char *sender; /* as it goes into Return-Path, "" for the null sender */
+	int64_t started_ms; /* deadline_now_ms() at its beginning, for the delay in the log */
+};
+
+/*
+ * Finds the mailbox of ADDRESS (quoted or not). True: OUTCOME is 250 2.1.5 and RECIPIENT_R is set
+ * (recipient_free). False: OUTCOME refuses or defers; it was logged. ACCOUNTS may be NULL (no
+ * database handle could be made): 451.
+ */
+bool delivery_resolve(const struct settings *settings, struct accounts *accounts,
+		      const char *address, size_t len, struct recipient *recipient_r,
+		      struct outcome *outcome) MUST_CHECK;
+/*
+ * Stores a finished message, durably when OUTCOME is 250, and logs one line. Checks the quota
+ * before and adds to it after.
+ */
+void delivery_store(const struct settings *settings, const struct envelope *envelope,
+		    const struct message *message, const struct recipient *recipient,
+		    struct outcome *outcome);
+/* Logs and counts an outcome that was decided for a recipient without delivery_store(). */
+void delivery_refused(const struct envelope *envelope, const struct message *message,
+		      const struct recipient *recipient, const struct outcome *outcome);
+
+/* Registers the metrics; once, before threads. */
+void delivery_metrics(void);
+
+#endif
