@@ -1,0 +1,37 @@
+/*
+ * The socketmap service: "MAP KEY" in a netstring in, OK, NOTFOUND, TEMP or PERM in a netstring
+ * out. The state and a worker's state are opaque to the engine, so they travel as `void *`.
+ */
+#ifndef POSTERN_LOOKUP_H
+#define POSTERN_LOOKUP_H
+
+#include "common/netstring.h"
+#include "common/serve.h"
+#include "common/settings.h"
+
+/*
+ * A request's payload. Postfix 3.7 sends keys of any length; those over ADDRESS_MAX are answered
+ * NOTFOUND, and beyond this limit a request is an attack: log and close.
+ */
+#define LOOKUP_REQUEST_MAX 100000
+
+extern const struct service lookup_service;
+
+/*
+ * The shared state: preset and cache. SETTINGS must outlive it. FOUND or PERM; the database is not
+ * asked.
+ */
+enum result lookup_open(const struct settings *settings, void **state_r,
+			struct error *err) MUST_CHECK;
+void lookup_free(void *state);
+/* A round trip to the database and a check of the preset against it. */
+enum result lookup_check(void *state, struct error *err) MUST_CHECK;
+
+/*
+ * Answers the first complete request in IN, takes it off, and appends its reply to OUT: OK. MORE:
+ * IN holds none (yet). BAD: IN holds something that can never become a netstring; close. WORKER may
+ * be NULL (no database handle could be made): then the answer is TEMP.
+ */
+enum parse lookup_next(void *state, void *worker, struct buf *in, struct buf *out) MUST_CHECK;
+
+#endif
