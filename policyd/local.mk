@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += %D%/libpolicyd.la
 
 %C%_libpolicyd_la_SOURCES = \
 	%D%/policy.c %D%/policy.h \
+	%D%/messages.c %D%/messages.h \
+	%D%/counters.c %D%/counters.h \
 	%D%/limit.c %D%/limit.h \
 	%D%/mailbox_quota.c %D%/mailbox_quota.h
 %C%_libpolicyd_la_LIBADD = libpostern-daemon.la

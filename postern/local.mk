@@ -12,6 +12,8 @@ bin_PROGRAMS += %D%/postern
 	%D%/auth.c \
 	%D%/setup.c \
 	%D%/config.c \
-	%D%/output.c
+	%D%/output.c %D%/output.h \
+	%D%/frame.c \
+	%D%/prompt.c %D%/prompt.h
 
 dist_man1_MANS += %D%/postern.1
