@@ -14,7 +14,11 @@ libpostern_core_la_SOURCES = \
 	%D%/conf_value.c \
 	%D%/settings.c %D%/settings.h \
 	%D%/secret.c %D%/secret.h \
-	%D%/password.c %D%/password.h \
+	%D%/password.c %D%/password.h %D%/password_scheme.h \
+	%D%/password_crypt.c \
+	%D%/password_digest.c \
+	%D%/password_scram.c \
+	%D%/password_make.c \
 	%D%/sql.c %D%/sql.h %D%/sql_driver.h \
 	%D%/sql_mysql.c \
 	%D%/sql_sqlite.c \
