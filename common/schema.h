@@ -7,6 +7,7 @@
  * [query NAME]        sql = "..."; sql.2, sql.3 ... are alternatives for older layouts: the first
  *                     one that this database can prepare is taken, once per handle
  * [ddl DRIVER]        file = NAME (for `postern db init`)
+ * [dovecot]           password_query, user_query, iterate_query (for `postern setup dovecot`)
  */
 #ifndef POSTERN_SCHEMA_H
 #define POSTERN_SCHEMA_H
@@ -28,6 +29,8 @@ void schema_free(struct schema **schema);
 const char *schema_name(const struct schema *schema);
 /* A key of [defaults], or FALLBACK. */
 const char *schema_default(const struct schema *schema, const char *key, const char *fallback);
+/* A key of [dovecot] (what `postern setup dovecot` prints), or NULL. */
+const char *schema_dovecot(const struct schema *schema, const char *key);
 bool schema_has_query(const struct schema *schema, const char *query);
 /* Path of the DDL file for a driver; NONE if the preset never creates a database. */
 enum result schema_ddl_path(const struct schema *schema, const char *driver, char *path_r,
