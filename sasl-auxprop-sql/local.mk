@@ -15,7 +15,7 @@ sasl_LTLIBRARIES += %D%/postern.la
 	$(MODULE_LDFLAGS) $(HARDEN_LDFLAGS) $(SANITIZER_LDFLAGS) $(COVERAGE_FLAGS) -pthread
 
 # Cyrus SASL reads .la files too and would look at the plugin twice.
-install-exec-hook:
+install-data-hook:
 	rm -f $(DESTDIR)$(sasldir)/postern.la
 uninstall-hook:
 	rm -f $(DESTDIR)$(sasldir)/postern.so
