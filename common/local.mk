@@ -19,12 +19,16 @@ libpostern_core_la_SOURCES = \
 	%D%/password_digest.c \
 	%D%/password_scram.c \
 	%D%/password_make.c \
-	%D%/sql.c %D%/sql.h %D%/sql_driver.h \
+	%D%/sql.c %D%/sql.h %D%/sql_driver.h %D%/sql_handle.h \
+	%D%/sql_statement.c \
 	%D%/sql_mysql.c \
+	%D%/sql_mysql_fault.c %D%/sql_mysql_fault.h \
 	%D%/sql_sqlite.c \
 	%D%/sql_fake.c %D%/sql_fake.h \
 	%D%/schema.c %D%/schema.h \
 	%D%/accounts.c %D%/accounts.h \
+	%D%/account_columns.c %D%/account_columns.h \
+	%D%/mailbox_directory.c \
 	%D%/members.c %D%/members.h \
 	%D%/resolve_search.c %D%/resolve_search.h \
 	%D%/resolve.c %D%/resolve.h \

@@ -57,6 +57,10 @@ enum result sql_connect(struct sql *sql, struct error *err) MUST_CHECK;
 enum result sql_prepare(struct sql *sql, const char *text, struct sql_statement **statement_r,
 			struct error *err) MUST_CHECK;
 void sql_statement_free(struct sql_statement **statement);
+/* Whether the last PERM was for a table or column that this database does not have. */
+bool sql_missing(const struct sql *sql);
+/* Name of the parameter at the INDEXth :name of the text; NULL after the last. */
+const char *sql_parameter(const struct sql_statement *statement, size_t index);
 
 /*
  * Runs it. Every :name of the text must be among PARAMS (else PERM). Any earlier result of the

@@ -14,6 +14,7 @@ enum sql_fault {
 	SQL_FAULT_NONE,      /* no failure */
 	SQL_FAULT_DATA,      /* this value cannot exist here -> NONE for this key */
 	SQL_FAULT_STATEMENT, /* text not acceptable -> PERM */
+	SQL_FAULT_MISSING,   /* unknown table or column -> PERM, and sql_missing() says so */
 	SQL_FAULT_STALE,     /* the connection was gone before the query ran -> reconnect once */
 	SQL_FAULT_HOST,      /* this host is down, hung, not ready, read-only -> next host, TEMP */
 	SQL_FAULT_BUSY,      /* deadlock, lock time-out, disk full -> TEMP, host stays */
@@ -22,6 +23,10 @@ enum sql_fault {
 
 struct sql_driver {
 	const char *name;
+	const char *begin;      /* the statement that opens a transaction for writing */
+	bool backslash_escapes; /* a backslash in a quoted string takes the next character */
+	/* Whether HOST is well-formed; NULL: anything is. */
+	bool (*host_ok)(const char *host);
 	/* CONNECTION_R is the driver's own object. HOST is one word of the list, or the path. */
 	enum sql_fault (*connect)(const struct sql_config *config, const char *host,
 				  void **connection_r, struct error *err);
@@ -44,5 +49,9 @@ struct sql_driver {
 };
 
 extern const struct sql_driver sql_driver_mysql, sql_driver_sqlite, sql_driver_fake;
+
+/* The client library's own set-up; false when it failed. */
+bool sql_mysql_library_begin(void) MUST_CHECK;
+void sql_mysql_library_thread_end(void);
 
 #endif
