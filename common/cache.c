@@ -1,0 +1,269 @@
+/*
+ * NAME
+ *	cache - answers remembered for a while
+ *
+ * DESCRIPTION
+ *	Sixteen shards, each a hash table with a list in order of use under its own lock. Keys come
+ *	from the network, so the hash is SipHash with a random key: nobody can choose keys that
+ *	collide.
+ *
+ *	An entry leaves when its shard is full and nobody asked for it longest, or when somebody
+ *	asks and even its stale time is over.
+ *
+ * LIMITS
+ *	An entry larger than a shard (a sixteenth of the whole) is not kept.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "common/cache.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A failed allocation inside uthash leaves the entry out; never exit(). */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
+
+#include "common/deadline.h"
+#include "common/secret.h"
+
+#define SHARDS         16
+#define ENTRY_OVERHEAD (sizeof(struct entry) + 48) /* malloc's, and a share of the buckets */
+
+struct entry {
+	UT_hash_handle hh;
+	struct entry *prev, *next; /* in order of use, the latest first */
+	int64_t fresh_until_ms, stale_until_ms;
+	enum result result;
+	size_t key_len, value_len;
+	char bytes[]; /* the key, then the value */
+};
+
+struct shard {
+	pthread_mutex_t lock;
+	struct entry *table;
+	struct entry *order;
+	size_t bytes, entries;
+	uint64_t evictions;
+};
+
+struct cache {
+	struct cache_limits limits;
+	uint64_t seed[2];
+	struct shard shards[SHARDS];
+};
+
+static uint64_t rotate(uint64_t value, unsigned bits)
+{
+	return value << bits | value >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = rotate(v[1], 13) ^ v[0];
+	v[0] = rotate(v[0], 32);
+	v[2] += v[3];
+	v[3] = rotate(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = rotate(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = rotate(v[1], 17) ^ v[2];
+	v[2] = rotate(v[2], 32);
+}
+
+/* SipHash-1-3 with the byte order of the machine: the value never leaves the process. */
+static uint64_t hash_key(const struct cache *cache, const char *key, size_t len)
+{
+	uint64_t v[4] = {cache->seed[0] ^ 0x736f6d6570736575u, cache->seed[1] ^ 0x646f72616e646f6du,
+			 cache->seed[0] ^ 0x6c7967656e657261u,
+			 cache->seed[1] ^ 0x7465646279746573u};
+	uint64_t word, last = (uint64_t)len << 56;
+	size_t tail = len % 8;
+	for (size_t at = 0; at < len - tail; at += 8) {
+		memcpy(&word, key + at, 8);
+		v[3] ^= word;
+		sip_round(v);
+		v[0] ^= word;
+	}
+	for (size_t i = 0; i < tail; i++)
+		last |= (uint64_t)(unsigned char)key[len - tail + i] << 8 * i;
+	v[3] ^= last;
+	sip_round(v);
+	v[0] ^= last;
+	v[2] ^= 0xff;
+	sip_round(v);
+	sip_round(v);
+	sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static size_t entry_bytes(size_t key_len, size_t value_len)
+{
+	return ENTRY_OVERHEAD + key_len + value_len;
+}
+
+static void shard_remove(struct shard *shard, struct entry *entry)
+{
+	HASH_DEL(shard->table, entry);
+	DL_DELETE(shard->order, entry);
+	shard->bytes -= entry_bytes(entry->key_len, entry->value_len);
+	shard->entries--;
+	free(entry);
+}
+
+static struct entry *shard_find(struct shard *shard, const void *key, size_t key_len, unsigned hash)
+{
+	struct entry *entry = NULL;
+	HASH_FIND_BYHASHVALUE(hh, shard->table, key, key_len, hash, entry);
+	return entry;
+}
+
+static void shard_flush(struct shard *shard)
+{
+	struct entry *entry, *next;
+	HASH_CLEAR(hh, shard->table);
+	DL_FOREACH_SAFE(shard->order, entry, next)
+	free(entry);
+	shard->order = NULL;
+	shard->bytes = 0;
+	shard->entries = 0;
+}
+
+struct cache *cache_new(const struct cache_limits *limits)
+{
+	struct cache *cache = calloc(1, sizeof(*cache));
+	if (cache == NULL)
+		return NULL;
+	cache->limits = *limits;
+	if (!secret_random(cache->seed, sizeof(cache->seed))) {
+		free(cache);
+		return NULL;
+	}
+	for (size_t i = 0; i < SHARDS; i++)
+		pthread_mutex_init(&cache->shards[i].lock, NULL);
+	return cache;
+}
+
+void cache_free(struct cache **cache)
+{
+	if (*cache == NULL)
+		return;
+	cache_flush(*cache);
+	for (size_t i = 0; i < SHARDS; i++)
+		pthread_mutex_destroy(&(*cache)->shards[i].lock);
+	free(*cache);
+	*cache = NULL;
+}
+
+enum cache_state cache_get(struct cache *cache, const void *key, size_t key_len,
+			   enum result *result_r, struct buf *value_r)
+{
+	uint64_t hash = hash_key(cache, key, key_len);
+	struct shard *shard = &cache->shards[hash >> 32 & (SHARDS - 1)];
+	enum cache_state state = CACHE_MISS;
+	int64_t now = deadline_now_ms();
+
+	pthread_mutex_lock(&shard->lock);
+	struct entry *entry = shard_find(shard, key, key_len, (unsigned)hash);
+	if (entry != NULL && now >= entry->fresh_until_ms && now >= entry->stale_until_ms) {
+		shard_remove(shard, entry);
+		entry = NULL;
+	}
+	if (entry != NULL) {
+		state = now < entry->fresh_until_ms ? CACHE_FRESH : CACHE_STALE;
+		*result_r = entry->result;
+		if (entry->result == RESULT_FOUND)
+			buf_append(value_r, entry->bytes + entry->key_len, entry->value_len);
+		if (shard->order != entry) {
+			DL_DELETE(shard->order, entry);
+			DL_PREPEND(shard->order, entry);
+		}
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return state;
+}
+
+static struct entry *entry_new(const struct cache *cache, const void *key, size_t key_len,
+			       enum result result, const void *value, size_t value_len)
+{
+	int64_t ttl = result == RESULT_FOUND ? cache->limits.positive_ttl_ms
+					     : cache->limits.negative_ttl_ms;
+	size_t most = (size_t)cache->limits.max_bytes / SHARDS;
+	if (ttl <= 0 || cache->limits.max_bytes <= 0 || key_len > most || value_len > most ||
+	    entry_bytes(key_len, value_len) > most)
+		return NULL;
+	struct entry *entry = calloc(1, sizeof(*entry) + key_len + value_len);
+	if (entry == NULL)
+		return NULL;
+	entry->result = result;
+	entry->key_len = key_len;
+	entry->value_len = value_len;
+	entry->fresh_until_ms = deadline_now_ms() + ttl;
+	entry->stale_until_ms = entry->fresh_until_ms + cache->limits.stale_ttl_ms;
+	memcpy(entry->bytes, key, key_len);
+	if (value_len > 0)
+		memcpy(entry->bytes + key_len, value, value_len);
+	return entry;
+}
+
+void cache_put(struct cache *cache, const void *key, size_t key_len, enum result result,
+	       const void *value, size_t value_len)
+{
+	if (result != RESULT_FOUND && result != RESULT_NONE)
+		return;
+	if (result == RESULT_NONE)
+		value_len = 0;
+	uint64_t hash = hash_key(cache, key, key_len);
+	struct shard *shard = &cache->shards[hash >> 32 & (SHARDS - 1)];
+	struct entry *entry = entry_new(cache, key, key_len, result, value, value_len);
+	size_t most = (size_t)cache->limits.max_bytes / SHARDS;
+
+	pthread_mutex_lock(&shard->lock);
+	/* The old answer is wrong now, even if the new one cannot be kept. */
+	struct entry *old = shard_find(shard, key, key_len, (unsigned)hash);
+	if (old != NULL)
+		shard_remove(shard, old);
+	if (entry != NULL) {
+		HASH_ADD_KEYPTR_BYHASHVALUE(hh, shard->table, entry->bytes, key_len, (unsigned)hash,
+					    entry);
+		if (entry->hh.tbl == NULL) {
+			free(entry);
+		} else {
+			DL_PREPEND(shard->order, entry);
+			shard->bytes += entry_bytes(key_len, value_len);
+			shard->entries++;
+		}
+	}
+	while (shard->bytes > most && shard->order != NULL) {
+		shard_remove(shard, shard->order->prev);
+		shard->evictions++;
+	}
+	pthread_mutex_unlock(&shard->lock);
+}
+
+void cache_flush(struct cache *cache)
+{
+	for (size_t i = 0; i < SHARDS; i++) {
+		pthread_mutex_lock(&cache->shards[i].lock);
+		shard_flush(&cache->shards[i]);
+		pthread_mutex_unlock(&cache->shards[i].lock);
+	}
+}
+
+void cache_statistics(struct cache *cache, struct cache_statistics *statistics_r)
+{
+	*statistics_r = (struct cache_statistics){0};
+	for (size_t i = 0; i < SHARDS; i++) {
+		struct shard *shard = &cache->shards[i];
+		pthread_mutex_lock(&shard->lock);
+		statistics_r->entries += shard->entries;
+		statistics_r->bytes += shard->bytes;
+		statistics_r->evictions += shard->evictions;
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
