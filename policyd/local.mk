@@ -6,6 +6,8 @@ noinst_LTLIBRARIES += %D%/libpolicyd.la
 	%D%/messages.c %D%/messages.h \
 	%D%/counters.c %D%/counters.h \
 	%D%/limit.c %D%/limit.h \
+	%D%/counters.c %D%/counters.h \
+	%D%/messages.c %D%/messages.h \
 	%D%/mailbox_quota.c %D%/mailbox_quota.h
 %C%_libpolicyd_la_LIBADD = libpostern-daemon.la
 %C%_libpolicyd_la_LDFLAGS =

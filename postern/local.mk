@@ -10,7 +10,8 @@ bin_PROGRAMS += %D%/postern
 	%D%/lookup.c \
 	%D%/explain.c \
 	%D%/auth.c \
-	%D%/setup.c \
+	%D%/setup.c %D%/setup.h \
+	%D%/setup_dovecot.c \
 	%D%/config.c \
 	%D%/output.c %D%/output.h \
 	%D%/frame.c \
