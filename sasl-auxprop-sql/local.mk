@@ -1,15 +1,19 @@
 # The plugin: postern.so in Cyrus SASL's plugin folder.
 sasl_LTLIBRARIES += %D%/postern.la
 
-%C%_postern_la_SOURCES = \
-	%D%/plugin.c %D%/plugin.h \
+noinst_LTLIBRARIES += %D%/libplugin.la
+%C%_libplugin_la_SOURCES = \
 	%D%/auxprop.c \
 	%D%/mechanisms.c \
 	%D%/options.c %D%/options.h \
 	%D%/source.c %D%/source.h \
 	%D%/stock_query.c %D%/stock_query.h \
 	%D%/ask.c %D%/ask.h
-%C%_postern_la_LIBADD = libpostern-core.la $(SASL_LIBS)
+%C%_libplugin_la_LIBADD = libpostern-core.la $(SASL_LIBS)
+%C%_libplugin_la_LDFLAGS =
+
+%C%_postern_la_SOURCES = %D%/plugin.c %D%/plugin.h
+%C%_postern_la_LIBADD = %D%/libplugin.la
 %C%_postern_la_LDFLAGS = -module -avoid-version -shared -no-undefined \
 	-export-symbols-regex '^sasl_(auxprop|server)_plug_init$$' \
 	$(MODULE_LDFLAGS) $(HARDEN_LDFLAGS) $(SANITIZER_LDFLAGS) $(COVERAGE_FLAGS) -pthread

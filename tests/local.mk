@@ -32,7 +32,14 @@ unit_tests = \
 	%D%/unit/test_maps \
 	%D%/unit/test_authenticate \
 	%D%/unit/test_maildir \
-	%D%/unit/test_quota
+	%D%/unit/test_quota \
+	%D%/unit/test_sasl_query \
+	%D%/unit/test_sasl_plugin
+
+%C%_unit_test_sasl_query_LDADD = sasl-auxprop-sql/libplugin.la $(CHECK_LIBS)
+%C%_unit_test_sasl_plugin_SOURCES = %D%/unit/test_sasl_plugin.c \
+	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
+%C%_unit_test_sasl_plugin_LDADD = $(SASL_LIBS) $(LDADD)
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/docs/check_manuals.py
