@@ -33,13 +33,33 @@ unit_tests = \
 	%D%/unit/test_authenticate \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
+	%D%/unit/test_limit \
 	%D%/unit/test_sasl_query \
-	%D%/unit/test_sasl_plugin
+	%D%/unit/test_sasl_plugin \
+	%D%/unit/test_sasl_lookup \
+	%D%/unit/test_sasl_trouble
 
+%C%_unit_test_limit_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_sasl_query_LDADD = sasl-auxprop-sql/libplugin.la $(CHECK_LIBS)
 %C%_unit_test_sasl_plugin_SOURCES = %D%/unit/test_sasl_plugin.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
 %C%_unit_test_sasl_plugin_LDADD = $(SASL_LIBS) $(LDADD)
+%C%_unit_test_sasl_lookup_SOURCES = %D%/unit/test_sasl_lookup.c \
+	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
+%C%_unit_test_sasl_lookup_LDADD = $(SASL_LIBS) $(LDADD)
+%C%_unit_test_sasl_trouble_SOURCES = %D%/unit/test_sasl_trouble.c \
+	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
+%C%_unit_test_sasl_trouble_LDADD = $(SASL_LIBS) $(LDADD)
+
+# A small mail host whose calls to the database fail on command.
+MAILHOST_WRAP = -Wl,--wrap=sql_execute,--wrap=sql_step
+%C%_unit_test_resolve_SOURCES = %D%/unit/test_resolve.c %D%/unit/mailhost.c %D%/unit/mailhost.h
+%C%_unit_test_resolve_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
+%C%_unit_test_maps_SOURCES = %D%/unit/test_maps.c %D%/unit/mailhost.c %D%/unit/mailhost.h
+%C%_unit_test_maps_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
+%C%_unit_test_authenticate_SOURCES = %D%/unit/test_authenticate.c \
+	%D%/unit/mailhost.c %D%/unit/mailhost.h
+%C%_unit_test_authenticate_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/docs/check_manuals.py
