@@ -39,7 +39,10 @@ libpostern_core_la_LIBADD = $(MYSQL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(CRYPT
 libpostern_core_la_LDFLAGS =
 
 libpostern_daemon_la_SOURCES = \
+	%D%/accounts_change.c %D%/accounts_change.h \
+	%D%/accounts_create.c \
 	%D%/accounts_edit.c %D%/accounts_edit.h \
+	%D%/accounts_edit_alias.c \
 	%D%/maps.c %D%/maps.h \
 	%D%/netstring.c %D%/netstring.h \
 	%D%/policy_attrs.c %D%/policy_attrs.h \
