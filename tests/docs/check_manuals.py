@@ -169,7 +169,8 @@ def check_exits(program):
     if not section:
         yield f"the manual of {program} has no EXIT STATUS"
         return
-    listed = {int(number) for number in re.findall(r"\b(\d{1,2})\b", section[1])}
+    items = " ".join(re.findall(r"^\.It .*", section[1], re.MULTILINE))
+    listed = {int(number) for number in re.findall(r"\b\d+\b", items)}
     for number in sorted(used - listed):
         yield f"exit status {number} of {program} is not in its manual"
     for number in sorted(listed - used - {1}):
