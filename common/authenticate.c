@@ -6,8 +6,8 @@
  *	verified does not stand in the way of the others. An account that is absent, inactive or
  *	barred costs one verification as well, so that time does not tell which names exist.
  * LIMITS
- *	The stand-in is SHA512-CRYPT with its usual 5,000 rounds. Where accounts hold Argon2 or
- *	bcrypt, a patient observer can still tell them from absent ones.
+ *	The stand-in is SHA512-CRYPT as password_make() makes it. Where accounts hold other hashes, a
+ *	patient observer can still tell them from absent ones.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -16,15 +16,18 @@
 #include "common/authenticate.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "common/password.h"
 #include "common/resolve_search.h"
 
+/* What password_make() spends on SHA512-CRYPT. */
+#define DUMMY_ROUNDS 50000
+
 /* Nobody's password; only its cost matters. */
-static const char dummy[] =
-	"$6$posternpostern00$"
+static const char dummy_hash[] =
 	"syeukNH/QZCcaBo8iAFGdpDqfOo8N0kazZLqrZV5bhOL440usvU0y8RGNqJwQpc6DoZyj/dQ9W/cms4FVts8V1";
 
 static struct log_limit unusable_limit = {.interval_ms = 1000};
@@ -50,8 +53,14 @@ static const char *default_scheme(const struct accounts *accounts, const struct 
 static enum result refuse(const struct password_limits *limits, const char *password,
 			  struct error *err)
 {
-	enum result result = password_verify(password, dummy, NULL, NULL, limits, err);
+	unsigned rounds = DUMMY_ROUNDS;
+	char stored[160];
+	enum result result;
 
+	if (limits->sha_rounds > 0 && limits->sha_rounds < rounds)
+		rounds = limits->sha_rounds;
+	snprintf(stored, sizeof(stored), "$6$rounds=%u$posternpostern00$%s", rounds, dummy_hash);
+	result = password_verify(password, stored, NULL, NULL, limits, err);
 	return result == RESULT_TEMP ? RESULT_TEMP : RESULT_NONE;
 }
 

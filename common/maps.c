@@ -340,21 +340,22 @@ static enum result gid(const struct question *q, struct buf *answer_r, struct er
 
 static enum result home(const struct question *q, struct buf *answer_r, struct error *err)
 {
-	/* The home is the mail path without what [mail] subdirectory puts below it. */
+	/* Paths are judged as mail paths are, without what [mail] subdirectory puts below them. */
 	struct settings above = *q->settings;
 	char nothing[] = "";
-	struct mailbox mailbox;
+	struct mailbox mailbox, relative;
 	enum result result = find_mailbox(q, &mailbox, err);
 
 	if (result != RESULT_FOUND)
 		return result;
 	above.mail.subdirectory = nothing;
+	relative = mailbox;
+	if (!is_blank(mailbox.home))
+		relative.path = mailbox.home;
 	if (mailbox.home[0] == '/')
 		buf_puts(answer_r, mailbox.home);
-	else if (is_blank(mailbox.home))
-		result = mailbox_directory(&above, &mailbox, answer_r, err);
 	else
-		buf_printf(answer_r, "%s/%s", q->settings->mail.base, mailbox.home);
+		result = mailbox_directory(&above, &relative, answer_r, err);
 	mailbox_free(&mailbox);
 	return result;
 }

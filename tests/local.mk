@@ -31,6 +31,7 @@ unit_tests = \
 	%D%/unit/test_resolve \
 	%D%/unit/test_maps \
 	%D%/unit/test_authenticate \
+	%D%/unit/test_lookup \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
 	%D%/unit/test_limit \
@@ -62,6 +63,20 @@ MAILHOST_WRAP = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_authenticate_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
 
 check_PROGRAMS += $(unit_tests)
+
+# On a throw-away database whose Nth call can be made to fail.
+mailhost = %D%/unit/mailhost.c %D%/unit/mailhost.h
+mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
+%C%_unit_test_resolve_SOURCES = %D%/unit/test_resolve.c $(mailhost)
+%C%_unit_test_resolve_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_maps_SOURCES = %D%/unit/test_maps.c $(mailhost)
+%C%_unit_test_maps_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_authenticate_SOURCES = %D%/unit/test_authenticate.c $(mailhost)
+%C%_unit_test_authenticate_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_lookup_SOURCES = %D%/unit/test_lookup.c $(mailhost)
+%C%_unit_test_lookup_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
+
 TESTS += $(unit_tests) %D%/docs/check_manuals.py
 
 TEST_EXTENSIONS = .py
@@ -78,7 +93,8 @@ fuzz_targets = \
 	%D%/fuzz/fuzz_policy_attrs \
 	%D%/fuzz/fuzz_smtp_line \
 	%D%/fuzz/fuzz_password \
-	%D%/fuzz/fuzz_conf
+	%D%/fuzz/fuzz_conf \
+	%D%/fuzz/fuzz_lookup
 EXTRA_PROGRAMS = $(fuzz_targets)
 if FUZZING
 noinst_PROGRAMS += $(fuzz_targets)
@@ -88,5 +104,7 @@ endif
 %C%_fuzz_fuzz_smtp_line_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_password_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_lookup_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_lookup_LDADD = postfix-lookup/liblookup.la
 
 EXTRA_DIST += %D%/docs %D%/e2e %D%/fixtures %D%/fuzz/corpus %D%/messages
