@@ -129,10 +129,8 @@ static enum result fill_recipient(const struct settings *settings, const char *a
 	enum result result =
 		mailbox_directory(settings, &recipient->mailbox, &recipient->directory, err);
 
-	if (result != RESULT_FOUND) {
-		error_prefix(err, "mail path \"%s\"", recipient->mailbox.path);
+	if (result != RESULT_FOUND)
 		return result;
-	}
 	unquote(&recipient->address, address, len);
 	if (extension->len > 1)
 		buf_append(&recipient->folder, extension->data + 1, extension->len - 1);
@@ -142,58 +140,82 @@ static enum result fill_recipient(const struct settings *settings, const char *a
 	return RESULT_FOUND;
 }
 
+enum why_none { NO_MAILBOX, IS_ALIAS, TAKES_NO_MAIL };
+
 static enum result find_mailbox(const struct settings *settings, struct accounts *accounts,
 				const char *address, size_t len, struct recipient *recipient,
-				bool *is_alias_r, struct error *err)
+				enum why_none *why_r, struct error *err)
 {
+	struct mailbox mailbox = {0};
 	struct buf extension = BUF_INIT;
+	bool is_alias = false;
 	enum result result;
 
+	*why_r = NO_MAILBOX;
 	if (!accounts)
 		return result_error(err, RESULT_TEMP, "no database handle");
 	result = resolve_mailbox(accounts, settings, address, len, &recipient->mailbox, &extension,
-				 is_alias_r, NULL, err);
-	if (result == RESULT_FOUND && recipient->mailbox.may_receive)
+				 &is_alias, NULL, err);
+	if (result == RESULT_FOUND)
 		result = fill_recipient(settings, address, len, &extension, recipient, err);
 	buf_free(&extension);
-	return result;
+	if (result != RESULT_NONE || is_alias || !memchr(address, '@', len)) {
+		*why_r = is_alias ? IS_ALIAS : NO_MAILBOX;
+		return result;
+	}
+	/* One that may log in but not receive is no recipient, but it exists, and may be told so. */
+	result = resolve_login(accounts, settings, address, len, &mailbox, NULL, err);
+	if (result != RESULT_FOUND)
+		return result;
+	if (!mailbox.may_receive)
+		*why_r = TAKES_NO_MAIL;
+	mailbox_free(&mailbox);
+	return RESULT_NONE;
+}
+
+static void refuse(struct outcome *outcome, enum why_none why)
+{
+	switch (why) {
+	case IS_ALIAS:
+		outcome_set(outcome, 550, "5.1.1",
+			    "no mailbox but an alias, which must be expanded before");
+		break;
+	case TAKES_NO_MAIL:
+		outcome_set(outcome, 550, "5.2.1", "the mailbox takes no mail");
+		break;
+	case NO_MAILBOX:
+	default:
+		outcome_set(outcome, 550, "5.1.1", "no such mailbox here");
+		break;
+	}
 }
 
 bool delivery_resolve(const struct settings *settings, struct accounts *accounts,
 		      const char *address, size_t len, struct recipient *recipient_r,
 		      struct outcome *outcome)
 {
-	bool is_alias = false;
+	enum why_none why;
 	struct error err = {0};
-	enum result result;
 
 	*recipient_r = (struct recipient){0};
-	result = find_mailbox(settings, accounts, address, len, recipient_r, &is_alias, &err);
-	switch (result) {
+	switch (find_mailbox(settings, accounts, address, len, recipient_r, &why, &err)) {
 	case RESULT_FOUND:
-		if (recipient_r->mailbox.may_receive) {
-			outcome_set(outcome, 250, "2.1.5", "recipient accepted");
-			return true;
-		}
-		outcome_set(outcome, 550, "5.2.1", "this mailbox does not take mail");
-		break;
+		outcome_set(outcome, 250, "2.1.5", "recipient accepted");
+		return true;
 	case RESULT_NONE:
-		outcome_set(outcome, 550, "5.1.1", "%s",
-			    is_alias ? "no mailbox here: an alias, which must be expanded before"
-				     : "no such mailbox here");
-		break;
-	case RESULT_TEMP:
-		outcome_set(outcome, 451, "4.3.0", "accounts cannot be looked up now");
-		break;
-	case RESULT_PERM:
-	default:
-		outcome_set(outcome, 451, "4.3.5", "the mail system is not set up correctly");
-		break;
-	}
-	if (outcome->code >= 500)
+		refuse(outcome, why);
 		log_info("refused to=<%.*s> dsn=%s result=<%s>", (int)len, address, outcome->status,
 			 outcome->text.text);
-	else
+		break;
+	case RESULT_PERM:
+		outcome_set(outcome, 451, "4.3.5", "the mail system is not set up correctly");
+		break;
+	case RESULT_TEMP:
+	default:
+		outcome_set(outcome, 451, "4.3.0", "accounts cannot be looked up now");
+		break;
+	}
+	if (outcome->code < 500)
 		log_error("deferred to=<%.*s> dsn=%s result=<%s>", (int)len, address,
 			  outcome->status, err.text);
 	count(outcome->code);
