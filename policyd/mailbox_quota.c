@@ -5,7 +5,8 @@
  * DESCRIPTION
  *	The address is resolved to its end, as delivery will do it: alias domain, aliases (also in
  *	chains), catch-all. If exactly one mailbox is left, its usage is taken from the database
- *	where it is published there, else from the Maildir's maildirsize file if we may read it.
+ *	where it is published there, else from the Maildir's maildirsize file, if we may read
+ *	it and it was written within 15 minutes.
  *	Anything else is no reason to refuse: a refusal at RCPT hits every destination behind the
  *	address.
  *
@@ -21,15 +22,19 @@
 
 #include "policyd/mailbox_quota.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/maildir.h"
 #include "common/quota.h"
 #include "common/resolve.h"
 
-#define CHAIN_MAX 10
+#define CHAIN_MAX        10
+#define BELIEVED_SECONDS 900 /* as in the Maildir++ rules */
 
 /* Whether MEMBER is the key that led to it: an alias row that keeps a mailbox for itself. */
 static bool is_self(const struct settings *settings, const char *key, const char *member)
@@ -99,12 +104,25 @@ static enum result find_mailbox(struct accounts *accounts, const struct settings
 	return more ? RESULT_NONE : result;
 }
 
+/*
+ * A file that nobody touched for long may be wrong (mail removed by hand), and as long as we refuse
+ * on its word no delivery comes that would count anew.
+ */
+static bool is_recent(int maildir_fd)
+{
+	struct stat file;
+
+	return fstatat(maildir_fd, "maildirsize", &file, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       file.st_mtime >= time(NULL) - BELIEVED_SECONDS;
+}
+
 /* NONE also when the Maildir may not be read: publishing usage is up to the site. */
 static enum result usage_of_maildir(const struct settings *settings, const struct mailbox *mailbox,
 				    struct usage *usage_r)
 {
 	struct buf directory = BUF_INIT;
-	struct quota quota = {0};
+	struct quota quota = {.limit_bytes = mailbox->quota_bytes,
+			      .limit_messages = mailbox->quota_messages};
 	struct error ignored;
 	enum result result = mailbox_directory(settings, mailbox, &directory, &ignored);
 	struct maildir_target target = {settings->mail.base, buf_str(&directory), ""};
@@ -113,7 +131,7 @@ static enum result usage_of_maildir(const struct settings *settings, const struc
 	if (result == RESULT_FOUND)
 		result = maildir_open(&target, false, &fd, &ignored);
 	if (result == RESULT_FOUND) {
-		result = quota_peek(fd, &quota, &ignored);
+		result = is_recent(fd) ? quota_peek(fd, &quota, &ignored) : RESULT_NONE;
 		close(fd);
 	}
 	buf_free(&directory);
