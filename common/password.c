@@ -296,13 +296,16 @@ static enum result md5_crypt_verify(const char *password, const char *text,
 				    const struct password_limits *limits, struct error *err)
 {
 	char stored[64];
+	enum result result;
 
 	if (text[0] == '$')
 		return password_crypt_verify(password, text, limits, err);
 	if (!is_md5_crypt_rest(text))
 		return result_error(err, RESULT_PERM, "malformed {MD5} or {MD5-CRYPT} password");
 	snprintf(stored, sizeof(stored), "$1$%s", text);
-	return password_crypt_verify(password, stored, limits, err);
+	result = password_crypt_verify(password, stored, limits, err);
+	secret_wipe(stored, sizeof(stored));
+	return result;
 }
 
 static enum result md5_verify(const char *password, const struct password_value *value,
