@@ -49,6 +49,8 @@ int daemon_main(const struct daemon_program *program, int argc, char **argv) MUS
 
 /* The parts that non-daemons (pipe agent, postern) share. */
 void daemon_log_open(const struct settings *settings, const char *name);
+/* The level only; safe while threads run. */
+void daemon_log_level(const struct settings *settings);
 /* "user", "user:group", numbers too. */
 enum result daemon_parse_owner(const char *owner, uid_t *uid_r, gid_t *gid_r,
 			       struct error *err) MUST_CHECK;

@@ -51,7 +51,7 @@ struct service {
 
 struct serve_config {
 	const struct service *service;
-	struct endpoint *endpoints; /* listening */
+	struct endpoint *endpoints; /* listening; stay the caller's, until after serve_stop() */
 	size_t endpoint_count;
 	size_t workers;
 	size_t max_connections;
@@ -66,9 +66,14 @@ enum result serve_start(const struct serve_config *config, struct serve **serve_
 /*
  * Swaps the state: every worker closes its per-worker state before its next connection and opens
  * a new one on NEW_STATE. Returns when no worker uses the old state any more, so that the caller
- * may free it.
+ * may free it. worker_close() of an idle worker runs in the calling thread.
  */
 void serve_reload(struct serve *serve, void *new_state);
+/*
+ * The first part of serve_stop(): no connection is left, the threads still are. For a program that
+ * must let a serve_reload() of another thread end before it may call serve_stop().
+ */
+void serve_drain(struct serve *serve, int64_t drain_ms);
 /*
  * Stops accepting, lets handlers finish what they are doing (parked connections with no input are
  * closed), waits at most DRAIN_MS, ends the threads.
