@@ -260,9 +260,12 @@ static bool check_quota(const struct settings *settings, const struct maildir_ta
 	}
 	if (quota_fits(&quota, (int64_t)size))
 		return true;
-	error_set(err, "over quota: %lld of %lld bytes, %lld of %lld messages used",
-		  (long long)quota.used_bytes, (long long)quota.limit_bytes,
-		  (long long)quota.used_messages, (long long)quota.limit_messages);
+	error_set(err, "over quota: %lld of %lld bytes", (long long)quota.used_bytes,
+		  (long long)quota.limit_bytes);
+	if (quota.limit_messages > 0)
+		error_set(err, "over quota: %lld of %lld messages, %lld of %lld bytes",
+			  (long long)quota.used_messages, (long long)quota.limit_messages,
+			  (long long)quota.used_bytes, (long long)quota.limit_bytes);
 	if (strcmp(settings->lmtp.quota_full, "reject") == 0)
 		outcome_set(outcome, 552, "5.2.2", "the mailbox is full");
 	else

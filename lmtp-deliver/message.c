@@ -126,15 +126,15 @@ static bool field_is(const char *text, size_t len, const char *name)
 	return at < len && text[at] == ':';
 }
 
-/* The first word of a field's value. */
+/* The first word of a field's value, without its brackets. */
 static void take_message_id(struct message *message, const char *field, size_t len)
 {
 	const char *value = memchr(field, ':', len), *end = field + len;
 	size_t id_len = 0;
 
-	for (value++; value < end && strchr(" \t\r\n", *value) && *value; value++)
+	for (value++; value < end && strchr(" \t\r\n<", *value) && *value; value++)
 		;
-	while (value + id_len < end && (unsigned char)value[id_len] > ' ')
+	while (value + id_len < end && (unsigned char)value[id_len] > ' ' && value[id_len] != '>')
 		id_len++;
 	buf_append(&message->message_id, value, id_len < MESSAGE_ID_MAX ? id_len : MESSAGE_ID_MAX);
 }

@@ -26,7 +26,7 @@ struct message {
 	bool last_was_cr;
 	size_t skip;           /* bytes of a Return-Path field at the top, not delivered */
 	uint64_t skip_virtual; /* the same with every LF as CRLF */
-	struct buf message_id; /* of the header, for logs; "" when there is none */
+	struct buf message_id; /* of the header, for logs, no <>; "" when there is none */
 };
 
 /* SPOOL must outlive the message. */
