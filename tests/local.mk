@@ -1,6 +1,9 @@
 # Unit tests: one libcheck program for each module; a program without its own lines here is
 # tests/unit/NAME.c linked with both libraries. Tests of a program name its part as well:
 #	%C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
+%C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(mailhost)
+%C%_unit_test_session_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_session_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
 LDADD += $(CHECK_LIBS)
 
 unit_tests = \
@@ -34,12 +37,15 @@ unit_tests = \
 	%D%/unit/test_lookup \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
+	%D%/unit/test_session \
 	%D%/unit/test_limit \
+	%D%/unit/test_mailbox_quota \
 	%D%/unit/test_sasl_query \
 	%D%/unit/test_sasl_plugin \
 	%D%/unit/test_sasl_lookup \
 	%D%/unit/test_sasl_trouble
 
+%C%_unit_test_mailbox_quota_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_limit_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_sasl_query_LDADD = sasl-auxprop-sql/libplugin.la $(CHECK_LIBS)
 %C%_unit_test_sasl_plugin_SOURCES = %D%/unit/test_sasl_plugin.c \
@@ -51,18 +57,6 @@ unit_tests = \
 %C%_unit_test_sasl_trouble_SOURCES = %D%/unit/test_sasl_trouble.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
 %C%_unit_test_sasl_trouble_LDADD = $(SASL_LIBS) $(LDADD)
-
-# A small mail host whose calls to the database fail on command.
-MAILHOST_WRAP = -Wl,--wrap=sql_execute,--wrap=sql_step
-%C%_unit_test_resolve_SOURCES = %D%/unit/test_resolve.c %D%/unit/mailhost.c %D%/unit/mailhost.h
-%C%_unit_test_resolve_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
-%C%_unit_test_maps_SOURCES = %D%/unit/test_maps.c %D%/unit/mailhost.c %D%/unit/mailhost.h
-%C%_unit_test_maps_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
-%C%_unit_test_authenticate_SOURCES = %D%/unit/test_authenticate.c \
-	%D%/unit/mailhost.c %D%/unit/mailhost.h
-%C%_unit_test_authenticate_LDFLAGS = $(AM_LDFLAGS) $(MAILHOST_WRAP)
-
-check_PROGRAMS += $(unit_tests)
 
 # On a throw-away database whose Nth call can be made to fail.
 mailhost = %D%/unit/mailhost.c %D%/unit/mailhost.h
@@ -77,6 +71,7 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_lookup_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
 
+check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/docs/check_manuals.py
 
 TEST_EXTENSIONS = .py
