@@ -1,9 +1,6 @@
 # Unit tests: one libcheck program for each module; a program without its own lines here is
 # tests/unit/NAME.c linked with both libraries. Tests of a program name its part as well:
 #	%C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
-%C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(mailhost)
-%C%_unit_test_session_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
-%C%_unit_test_session_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
 LDADD += $(CHECK_LIBS)
 
 unit_tests = \
@@ -70,6 +67,9 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_lookup_SOURCES = %D%/unit/test_lookup.c $(mailhost)
 %C%_unit_test_lookup_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
+%C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(mailhost)
+%C%_unit_test_session_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_session_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/docs/check_manuals.py
