@@ -35,6 +35,7 @@ unit_tests = \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
 	%D%/unit/test_session \
+	%D%/unit/test_policy \
 	%D%/unit/test_limit \
 	%D%/unit/test_mailbox_quota \
 	%D%/unit/test_sasl_query \
@@ -43,6 +44,7 @@ unit_tests = \
 	%D%/unit/test_sasl_trouble
 
 %C%_unit_test_mailbox_quota_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
+%C%_unit_test_policy_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_limit_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_sasl_query_LDADD = sasl-auxprop-sql/libplugin.la $(CHECK_LIBS)
 %C%_unit_test_sasl_plugin_SOURCES = %D%/unit/test_sasl_plugin.c \
