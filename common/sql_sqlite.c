@@ -5,9 +5,8 @@
  * says so; only `create` makes a new file. Waits query_timeout for another writer's lock. Works
  * with the rollback journal, so a reader needs no right to write into the folder.
  *
- * A file that was replaced under its name (a restored backup) is noticed before each statement:
- * the connection then counts as stale. A name that cannot be looked up does not count, because a
- * chrooted process may hold a file that it can no longer name.
+ * A file that was removed or replaced under its name (a restored backup) is noticed before each
+ * statement: the connection then counts as stale. So a chrooted process needs the file inside.
  *
  * Limits: a query that is merely slow is not interrupted; only waiting is bounded.
  */
@@ -121,13 +120,15 @@ static enum sql_fault sqlite_connect(const struct sql_config *config, const char
 	return SQL_FAULT_NONE;
 }
 
-static bool file_was_replaced(const struct sqlite_connection *connection)
+static bool file_is_ours(const struct sqlite_connection *connection, struct error *err)
 {
 	struct stat st;
 
-	if (connection->inode == 0 || stat(connection->path, &st) != 0)
-		return false;
-	return st.st_dev != connection->device || st.st_ino != connection->inode;
+	if (stat(connection->path, &st) == 0 && st.st_dev == connection->device &&
+	    st.st_ino == connection->inode)
+		return true;
+	error_set(err, "sqlite: the file was removed or replaced");
+	return false;
 }
 
 static enum sql_fault sqlite_script(void *connection_p, const char *text, struct error *err)
@@ -135,10 +136,8 @@ static enum sql_fault sqlite_script(void *connection_p, const char *text, struct
 	struct sqlite_connection *connection = connection_p;
 	int code;
 
-	if (file_was_replaced(connection)) {
-		error_set(err, "sqlite: the file was replaced");
+	if (!file_is_ours(connection, err))
 		return SQL_FAULT_STALE;
-	}
 	code = sqlite3_exec(connection->db, text, NULL, NULL, NULL);
 	return code == SQLITE_OK ? SQL_FAULT_NONE : fault_of(connection->db, code, err);
 }
@@ -210,10 +209,8 @@ static enum sql_fault sqlite_execute(void *statement_p, const char *const *value
 	enum sql_fault fault;
 
 	sqlite_finish(statement);
-	if (file_was_replaced(statement->connection)) {
-		error_set(err, "sqlite: the file was replaced");
+	if (!file_is_ours(statement->connection, err))
 		return SQL_FAULT_STALE;
-	}
 	for (size_t i = 0; i < count; i++) {
 		int code = sqlite3_bind_text(statement->handle, (int)i + 1, values[i], -1,
 					     SQLITE_TRANSIENT);
