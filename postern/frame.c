@@ -149,7 +149,8 @@ static bool is_one_of(const char *name, const char *const *names)
 	return false;
 }
 
-static void list_field(struct output *output, const char *name, const char *value)
+/* UNIT: bytes of one unit of the preset's quota columns. */
+static void list_field(struct output *output, const char *name, const char *value, int64_t unit)
 {
 	static const char *const flags[] = {"active", "relay", "may_send", "may_receive", NULL};
 	static const char *const lists[] = {"members", NULL};
@@ -160,7 +161,7 @@ static void list_field(struct output *output, const char *name, const char *valu
 	else if (is_one_of(name, lists))
 		output_list(output, name, value ? value : "", ',');
 	else if (strcmp(name, "quota") == 0)
-		output_quota(output, name, value ? strtoll(value, NULL, 10) : 0);
+		output_quota(output, name, value ? strtoll(value, NULL, 10) * unit : 0);
 	else if (is_one_of(name, numbers) && value)
 		output_number(output, name, strtoll(value, NULL, 10));
 	else
@@ -172,10 +173,13 @@ int postern_list(struct postern *postern, const char *what, const char *domain)
 	struct error err = {""};
 	struct sql_statement *rows;
 	enum result result;
+	int64_t unit = 1;
 	int code = postern_accounts(postern);
 
 	if (code != EX_OK)
 		return code;
+	if (!conf_parse_size(schema_default(postern->schema, "quota_unit", "1"), &unit))
+		unit = 1;
 	postern->output.form = OUTPUT_TABLE;
 	result = accounts_list(postern->accounts, what, domain, &rows, &err);
 	if (result == RESULT_NONE)
@@ -188,7 +192,7 @@ int postern_list(struct postern *postern, const char *what, const char *domain)
 		output_row(&postern->output);
 		for (size_t i = 0; i < sql_column_count(rows); i++)
 			list_field(&postern->output, sql_column_name(rows, i),
-				   sql_text(rows, (int)i));
+				   sql_text(rows, (int)i), unit);
 		output_end(&postern->output);
 	}
 	return result == RESULT_NONE ? EX_OK : postern_result(postern, result, what, &err);
