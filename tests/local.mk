@@ -35,6 +35,7 @@ unit_tests = \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
 	%D%/unit/test_session \
+	%D%/unit/test_agent \
 	%D%/unit/test_policy \
 	%D%/unit/test_limit \
 	%D%/unit/test_mailbox_quota \
@@ -72,6 +73,9 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(mailhost)
 %C%_unit_test_session_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_session_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+%C%_unit_test_agent_SOURCES = %D%/unit/test_agent.c $(mailhost)
+%C%_unit_test_agent_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_agent_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/docs/check_manuals.py
