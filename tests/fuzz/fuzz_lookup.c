@@ -78,8 +78,11 @@ static void open_state(void)
 		fail(err.text);
 	/* Not a driver that a file may name. */
 	free(settings.database.driver);
+	free(settings.database.hosts);
 	settings.database.driver = strdup("fake");
-	if (!settings.database.driver || lookup_open(&settings, &state, &err) != RESULT_FOUND)
+	settings.database.hosts = strdup("fake");
+	if (!settings.database.driver || !settings.database.hosts ||
+	    lookup_open(&settings, &state, &err) != RESULT_FOUND)
 		fail(err.text);
 	if (unlink(ini) != 0 || unlink(queries) != 0 || rmdir(folder) != 0)
 		fail("cannot tidy up");
@@ -129,22 +132,26 @@ static void check_reply(const struct buf *out)
 
 static void serve(struct buf *in, uint8_t fault)
 {
+	enum sql_fake_operation operation = (enum sql_fake_operation)(fault % 4);
+	unsigned nth = fault ? 1 + fault / 4 % 8 : UINT32_MAX;
 	struct error err;
 	void *worker = NULL;
 	enum parse parse;
 
 	if (lookup_service.worker_open(state, &worker, &err) != RESULT_FOUND)
-		fail("worker_open");
+		fail(err.text);
 	if (fault)
-		sql_fake_fail((enum sql_fake_operation)(fault % 4), 1 + fault / 4 % 8, 1,
-			      SQL_FAULT_BUSY);
+		sql_fake_fail(operation, nth, 1, SQL_FAULT_BUSY);
 	do {
 		struct buf out = BUF_INIT;
 		size_t before = in->len;
+		unsigned calls = sql_fake_calls(operation);
 
 		parse = lookup_next(state, worker, in, &out);
 		if (parse == PARSE_OK)
 			check_reply(&out);
+		if (calls < nth && sql_fake_calls(operation) >= nth && !strstr(out.data, ":TEMP "))
+			fail("the database failed, but the reply is not TEMP");
 		if ((parse == PARSE_OK) != (in->len < before) || (parse != PARSE_OK && out.len > 0))
 			fail("bytes and replies do not go together");
 		buf_free(&out);
