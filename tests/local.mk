@@ -95,7 +95,8 @@ fuzz_targets = \
 	%D%/fuzz/fuzz_smtp_line \
 	%D%/fuzz/fuzz_password \
 	%D%/fuzz/fuzz_conf \
-	%D%/fuzz/fuzz_lookup
+	%D%/fuzz/fuzz_lookup \
+	%D%/fuzz/fuzz_policy
 EXTRA_PROGRAMS = $(fuzz_targets)
 if FUZZING
 noinst_PROGRAMS += $(fuzz_targets)
@@ -105,6 +106,8 @@ endif
 %C%_fuzz_fuzz_smtp_line_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_password_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_policy_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_policy_LDADD = policyd/libpolicyd.la
 %C%_fuzz_fuzz_lookup_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_lookup_LDADD = postfix-lookup/liblookup.la
 
