@@ -147,8 +147,9 @@ def check_options(program):
     offered = set(re.findall(pattern, result.stdout.decode("utf-8", "replace")))
     source = read(PAGES[program])
     # Only what the manual marks up as this program's own option counts on its side.
-    marked = {"-" + flag for line in re.findall(r"^\.It (?:.*)$", source, re.MULTILINE)
-              for flag in re.findall(r"\bFl (-?[a-zA-Z][\w-]*)", line)}
+    marked = {"-" + ("-" if twice else "") + flag
+              for line in re.findall(r"^\.It (?:.*)$", source, re.MULTILINE)
+              for twice, flag in re.findall(r"\bFl (Fl )?(-?[a-zA-Z][\w-]*)", line)}
     text = rendered(PAGES[program])
     if "--help" not in offered:
         yield f"{program} --help does not mention --help"
