@@ -28,7 +28,7 @@ static const char tables[] =
 	"CREATE TABLE t_app (address TEXT, password TEXT);"
 	"CREATE TABLE t_grant (address TEXT, login TEXT);";
 
-static const char preset[] =
+static const char own_preset[] =
 	"[preset]\n"
 	"name = mailhost\n"
 	"description = every column that a schema may have\n"
@@ -109,11 +109,21 @@ void mailhost_open(struct mailhost *host, const char *rows, const char *ini)
 	mailhost_fail(0, RESULT_FOUND);
 	ck_assert_ptr_nonnull(mkdtemp(host->folder));
 	snprintf(host->file, sizeof(host->file), "%s/postern.ini", host->folder);
-	snprintf(host->preset, sizeof(host->preset), "%s/preset.ini", host->folder);
+	snprintf(host->own_preset, sizeof(host->own_preset), "%s/preset.ini", host->folder);
+	snprintf(host->preset, sizeof(host->preset), "%s", host->own_preset);
 	snprintf(host->database, sizeof(host->database), "%s/mail.sqlite", host->folder);
-	write_file(host->preset, preset);
+	write_file(host->own_preset, own_preset);
 	mailhost_sql(host, tables);
 	mailhost_sql(host, rows);
+	mailhost_configure(host, ini);
+}
+
+void mailhost_use(struct mailhost *host, const char *preset, const char *sql, const char *ini)
+{
+	close_settings(host);
+	ck_assert_int_eq(unlink(host->database), 0);
+	mailhost_sql(host, sql);
+	snprintf(host->preset, sizeof(host->preset), "%s", preset);
 	mailhost_configure(host, ini);
 }
 
@@ -121,7 +131,7 @@ void mailhost_close(struct mailhost *host)
 {
 	close_settings(host);
 	ck_assert_int_eq(unlink(host->file), 0);
-	ck_assert_int_eq(unlink(host->preset), 0);
+	ck_assert_int_eq(unlink(host->own_preset), 0);
 	unlink(host->database);
 	ck_assert_int_eq(rmdir(host->folder), 0);
 }

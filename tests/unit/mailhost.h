@@ -13,8 +13,9 @@
 
 struct mailhost {
 	char folder[64];
-	char file[128];   /* postern.ini */
-	char preset[128]; /* the preset in use */
+	char file[128];       /* postern.ini */
+	char preset[128];     /* in use: a name, or a path */
+	char own_preset[128]; /* the path of mailhost.c's */
 	char database[128];
 	struct settings settings;
 	struct schema *schema;
@@ -30,6 +31,8 @@ void mailhost_open(struct mailhost *host, const char *rows, const char *ini);
 void mailhost_configure(struct mailhost *host, const char *ini);
 /* Runs SQL on the database behind the host's back. */
 void mailhost_sql(const struct mailhost *host, const char *sql);
+/* Goes over to another preset and a fresh database made of SQL. */
+void mailhost_use(struct mailhost *host, const char *preset, const char *sql, const char *ini);
 void mailhost_close(struct mailhost *host);
 
 /*

@@ -375,6 +375,95 @@ START_TEST(home_is_an_absolute_path)
 }
 END_TEST
 
+/* The acceptance table of tests/fixtures, on each layout of the PostfixAdmin preset. */
+
+static const char *const layouts[] = {"2.1", "3.3", "4.x", "default"};
+
+static const char *source_folder(void)
+{
+	const char *top = getenv("POSTERN_TOP_SRCDIR");
+
+	return top ? top : ".";
+}
+
+static void load_fixtures(const char *layout)
+{
+	struct buf sql = BUF_INIT;
+	char command[1024], chunk[4096];
+	FILE *generator;
+	size_t len;
+
+	snprintf(command, sizeof(command),
+		 "exec /usr/bin/python3 '%s/tests/fixtures/postfixadmin.py' --driver sqlite "
+		 "--layout %s",
+		 source_folder(), layout);
+	generator = popen(command, "r");
+	ck_assert_ptr_nonnull(generator);
+	while ((len = fread(chunk, 1, sizeof(chunk), generator)) > 0)
+		buf_append(&sql, chunk, len);
+	ck_assert_int_eq(pclose(generator), 0);
+	ck_assert(buf_ok(&sql));
+	mailhost_use(&host, "postfixadmin", buf_str(&sql), "");
+	buf_free(&sql);
+}
+
+/* Whether LAYOUT is among the comma-separated LIST; NULL: all are. */
+static bool holds_for(const char *list, const char *layout)
+{
+	size_t len = strlen(layout);
+
+	if (!list)
+		return true;
+	for (const char *p = list; (p = strstr(p, layout)); p += len)
+		if ((p == list || p[-1] == ',') && (p[len] == '\0' || p[len] == ','))
+			return true;
+	return false;
+}
+
+/* What lookup() says for the table's ANSWER. */
+static const char *said(const char *answer)
+{
+	return strcmp(answer, "NOTFOUND") == 0 ? "none"
+	       : strcmp(answer, "PERM") == 0   ? "perm"
+					       : answer;
+}
+
+START_TEST(fixtures)
+{
+	const char *layout = layouts[_i];
+	char path[1024], line[4096];
+	unsigned count = 0, wrong = 0;
+	FILE *table;
+
+	load_fixtures(layout);
+	snprintf(path, sizeof(path), "%s/tests/fixtures/expected.tsv", source_folder());
+	table = fopen(path, "r");
+	ck_assert_msg(table != NULL, "%s", path);
+	while (fgets(line, sizeof(line), table)) {
+		char *rest = line, *map, *key, *expected;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (*line == '#' || *line == '\0')
+			continue;
+		map = strsep(&rest, "\t");
+		key = strsep(&rest, "\t");
+		expected = strsep(&rest, "\t");
+		ck_assert_msg(expected != NULL, "%s", map);
+		if (!holds_for(rest, layout))
+			continue;
+		count++;
+		if (strcmp(lookup(map, key), said(expected)) == 0)
+			continue;
+		wrong++;
+		fprintf(stderr, "layout %s, %s %s: %s, not %s\n", layout, map, key,
+			lookup(map, key), said(expected));
+	}
+	ck_assert_int_eq(fclose(table), 0);
+	ck_assert_uint_gt(count, 140);
+	ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 static const struct question {
 	const char *map, *key;
 } questions[] = {
@@ -465,6 +554,7 @@ int main(void)
 	tcase_add_loop_test(tests, temp_at_every_call, 0,
 			    (int)(sizeof(questions) / sizeof(questions[0])));
 	tcase_add_test(tests, temp_without_the_database);
+	tcase_add_loop_test(tests, fixtures, 0, (int)(sizeof(layouts) / sizeof(layouts[0])));
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
