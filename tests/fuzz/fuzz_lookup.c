@@ -133,7 +133,7 @@ static void check_reply(const struct buf *out)
 static void serve(struct buf *in, uint8_t fault)
 {
 	enum sql_fake_operation operation = (enum sql_fake_operation)(fault % 4);
-	unsigned nth = fault ? 1 + fault / 4 % 8 : UINT32_MAX;
+	unsigned nth = fault ? 1u + fault / 4u % 8u : UINT32_MAX;
 	struct error err;
 	void *worker = NULL;
 	enum parse parse;
