@@ -85,6 +85,13 @@ static const struct vector vectors[] = {
 	{"password",
 	 "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
 	 NULL, NULL},
+	/* two lanes */
+	{"password",
+	 "$argon2i$v=19$m=256,t=2,p=2$c29tZXNhbHQ$T/XOJ2mh1/TIpJHfCdQan76Q5esCFVoT5MAeIM1Oq2E",
+	 NULL, NULL},
+	{"password",
+	 "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+	 NULL, NULL},
 	/* clear text and digests */
 	{"test", "{PLAIN}test", NULL, NULL},
 	{"test", "{clear}test", NULL, NULL},
