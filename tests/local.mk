@@ -25,6 +25,7 @@ unit_tests = \
 	%D%/unit/test_serve \
 	%D%/unit/test_daemon \
 	%D%/unit/test_sql \
+	%D%/unit/test_sql_mysql \
 	%D%/unit/test_schema \
 	%D%/unit/test_accounts \
 	%D%/unit/test_accounts_edit \
@@ -57,6 +58,14 @@ unit_tests = \
 %C%_unit_test_sasl_trouble_SOURCES = %D%/unit/test_sasl_trouble.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
 %C%_unit_test_sasl_trouble_LDADD = $(SASL_LIBS) $(LDADD)
+
+# On real SQLite files and a throw-away MariaDB.
+database = %D%/unit/database.c %D%/unit/database.h
+%C%_unit_test_sql_SOURCES = %D%/unit/test_sql.c $(database)
+%C%_unit_test_sql_mysql_SOURCES = %D%/unit/test_sql_mysql.c $(database)
+%C%_unit_test_schema_SOURCES = %D%/unit/test_schema.c $(database)
+%C%_unit_test_accounts_SOURCES = %D%/unit/test_accounts.c $(database)
+%C%_unit_test_accounts_edit_SOURCES = %D%/unit/test_accounts_edit.c $(database)
 
 # On a throw-away database whose Nth call can be made to fail.
 mailhost = %D%/unit/mailhost.c %D%/unit/mailhost.h
