@@ -402,6 +402,8 @@ START_TEST(test_folders)
 	ck_assert_int_eq(deliver_text("x", NULL, NULL), RESULT_FOUND);
 	make_folder(".lists");
 	make_folder(".a.b");
+	make_folder(".a..b");
+	make_folder(".lists.");
 	path_below(path, sizeof(path), ".file");
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	ck_assert_int_ge(fd, 0);
@@ -496,6 +498,9 @@ static void check_confinement(void)
 		(void)snprintf(path, sizeof(path), "%s%s", rest ? base : bad[i], rest ? rest : "");
 		assert_refused(path, "not below the mail base");
 	}
+	/* Outside there is all that a delivery needs. */
+	(void)snprintf(directory, sizeof(directory), "%s", outside);
+	make_folder("alice");
 	(void)snprintf(link_path, sizeof(link_path), "%s/link", base);
 	ck_assert_int_eq(symlink(outside, link_path), 0);
 	(void)snprintf(path, sizeof(path), "%s/link", base);
@@ -518,7 +523,11 @@ static void check_confinement(void)
 		(void)snprintf(path, sizeof(path), "%s", directory);
 		assert_refused(path, "symbolic link");
 	}
-	ck_assert_int_eq(rmdir(outside), 0); /* still empty */
+	(void)snprintf(directory, sizeof(directory), "%s/alice", outside);
+	ck_assert_int_eq(count_files("new"), 0);
+	ck_assert_int_eq(count_files("tmp"), 0);
+	(void)snprintf(directory, sizeof(directory), "%s", outside);
+	ck_assert_int_eq(count_files(""), 1);
 }
 
 START_TEST(test_confinement)

@@ -90,6 +90,7 @@ static void fill(void)
 	ck_assert_int_eq(mkdirat(top_fd, ".Trash/new", 0700), 0);
 	ck_assert_int_eq(mkdirat(top_fd, ".nofolder", 0700), 0);
 	ck_assert_int_eq(mkdirat(top_fd, "other", 0700), 0);
+	ck_assert_int_eq(mkdirat(top_fd, "other/new", 0700), 0);
 	put("new/1.a.host,S=1000,W=1020", "x");
 	put("cur/2.b.host,S=200:2,ST", "x");
 	put("cur/3.c.host,S=7:2,S", "x");                            /* its S= says 7 */
@@ -98,7 +99,7 @@ static void fill(void)
 	put(".Trash/new/6.f.host", "1234");
 	put("new/.hidden", "xxxxxxxxxx");
 	put("tmp/7.g,S=5000", "x");
-	put("other/8.h,S=5000", "x");
+	put("other/new/8.h,S=5000", "x");
 	put(".dovecot.sieve", "keep;");
 }
 
@@ -193,15 +194,15 @@ START_TEST(test_not_trusted)
 		"1000S,7C\n99999999999999999999 1\n",
 		"1000S,7C\n\n10 1\n",
 	};
-	char big[6000] = "1000S,7C\n";
+	char big[6000] = "1000S,7C\n00010 1\n00000 0\n"; /* and then just 5,120 bytes */
 
 	fill();
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) + 1; i++) {
 		const char *text = i < sizeof(rows) / sizeof(rows[0]) ? rows[i] : big;
 		struct quota quota = limits(1000, 7);
 
-		while (text == big && strlen(big) < 5121)
-			(void)strcat(big, "1 0\n");
+		while (text == big && strlen(big) < 5120)
+			(void)strcat(big, "0 00\n");
 		put("maildirsize", text);
 		ck_assert_msg(quota_peek(top_fd, &quota, &err) == RESULT_NONE, "row %zu", i);
 		ck_assert_str_eq(get("maildirsize"), text);
