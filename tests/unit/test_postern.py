@@ -656,4 +656,7 @@ recipient_delimiter = +-
 if __name__ == "__main__":
     if not os.access(PROGRAM, os.X_OK):
         sys.exit(f"{PROGRAM} is not there: build it first")
-    unittest.main(verbosity=0)
+    result = unittest.main(verbosity=0, exit=False).result
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed, 0 skipped")
+    sys.exit(1 if failed else 0)
