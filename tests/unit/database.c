@@ -105,6 +105,14 @@ void server_start(void)
 		fail("no port in", path);
 }
 
+void server_start_with(const char *variables)
+{
+	char tail[512];
+
+	snprintf(tail, sizeof tail, "%s > /dev/null", variables);
+	server_command("start", tail);
+}
+
 void server_stop(void)
 {
 	server_command("stop", "");

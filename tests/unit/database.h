@@ -19,6 +19,8 @@ void server_start(void);
 void server_stop(void);
 /* "start", "stop", "kill", "pause", "resume". */
 void server_do(const char *verb);
+/* Starts the stopped server with blank-separated VARIABLE=VALUE words. */
+void server_start_with(const char *variables);
 /* Runs statements as root in DATABASE (may be NULL). */
 void server_run(const char *sql, const char *database);
 const char *server_socket(void);
