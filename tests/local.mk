@@ -105,7 +105,8 @@ fuzz_targets = \
 	%D%/fuzz/fuzz_password \
 	%D%/fuzz/fuzz_conf \
 	%D%/fuzz/fuzz_lookup \
-	%D%/fuzz/fuzz_policy
+	%D%/fuzz/fuzz_policy \
+	%D%/fuzz/fuzz_session
 EXTRA_PROGRAMS = $(fuzz_targets)
 if FUZZING
 noinst_PROGRAMS += $(fuzz_targets)
@@ -117,6 +118,8 @@ endif
 %C%_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_policy_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_policy_LDADD = policyd/libpolicyd.la
+%C%_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_session_LDADD = lmtp-deliver/liblmtp.la
 %C%_fuzz_fuzz_lookup_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_lookup_LDADD = postfix-lookup/liblookup.la
 
