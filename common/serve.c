@@ -35,6 +35,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,7 +285,8 @@ static void *worker_main(void *argument)
 		struct client *client = event.data.ptr;
 		if (client == NULL)
 			break;
-		client->parked_ms = 0;
+		/* Read as well as written: what the owner before did is then visible. */
+		(void)atomic_exchange(&client->parked_ms, 0);
 		worker_set_busy(worker, true);
 		enum serve_next next = client_turn(worker, client);
 		if (next == SERVE_CLOSE)
@@ -309,13 +311,13 @@ static bool client_add(struct serve *serve, int fd, const struct endpoint *endpo
 	client->connection.fd = fd;
 	client->connection.endpoint = endpoint;
 	client->connection.in = BUF_SECRET;
-	client->parked_ms = greets ? GREETING : deadline_now_ms();
 	endpoint_peer_name(fd, client->connection.peer, sizeof(client->connection.peer));
 	if (!endpoint->is_unix) {
 		int one = 1;
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	}
+	client->parked_ms = greets ? GREETING : deadline_now_ms();
 	pthread_mutex_lock(&serve->lock);
 	DL_APPEND(serve->clients, client);
 	serve->count++;
