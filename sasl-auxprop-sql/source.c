@@ -245,7 +245,7 @@ static enum result stock_values(struct source *source, const struct source_login
 	struct stock_login parts = stock_login_split(login->name, login->len, realm);
 	struct buf values[STOCK_QUERY_LITERALS];
 	struct sql_param params[STOCK_QUERY_LITERALS];
-	char names[STOCK_QUERY_LITERALS][8];
+	char names[STOCK_QUERY_LITERALS][24];
 	size_t count = source->query.count;
 	bool complete = true;
 	enum result result;
@@ -281,7 +281,7 @@ static enum result stock_verify(struct source *source, const struct source_login
 		*reason_r = "unknown";
 		return result;
 	}
-	*reason_r = values.count == 0 ? "no_secret" : "password";
+	*reason_r = values.count == 0 ? "no-password" : "wrong-password";
 	buf_append(&name, login->name, login->len);
 	if (!buf_ok(&name))
 		answer = result_error(err, RESULT_TEMP, "out of memory");
@@ -341,15 +341,18 @@ static enum result config_values(struct source *source, const struct source_logi
 				 struct secrets *values_r, struct error *err)
 {
 	struct mailbox mailbox = {0};
+	char key[ADDRESS_MAX + 1];
 	enum result result = resolve_login(source->accounts, &source->settings, login->name,
 					   login->len, &mailbox, NULL, err);
 
 	if (result != RESULT_FOUND)
 		return result;
-	if (mailbox.may_send)
-		result = accounts_secrets(source->accounts, mailbox.address, values_r, err);
-	else
+	if (!mailbox.may_send)
 		result = result_error(err, RESULT_NONE, "barred from sending");
+	else if (!address_fold(key, sizeof(key), mailbox.address, strlen(mailbox.address)))
+		result = result_error(err, RESULT_PERM, "mailbox name is too long or not UTF-8");
+	else
+		result = accounts_secrets(source->accounts, key, values_r, err);
 	mailbox_free(&mailbox);
 	return result;
 }
