@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,14 +35,27 @@ static void on_signal(int number)
 	pending = number;
 }
 
+/*
+ * One byte, as read(2). With MASK the caught signals are blocked, and let in only while we wait, so
+ * that none can slip in between a look at `pending` and the wait.
+ */
+static ssize_t read_byte(char *c_r, const sigset_t *mask)
+{
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	if (mask && ppoll(&input, 1, NULL, mask) < 0)
+		return -1;
+	return read(STDIN_FILENO, c_r, 1);
+}
+
 /* Byte by byte: what follows the line is not ours to swallow. */
-static enum result read_line(struct buf *line_r, struct error *err)
+static enum result read_line(struct buf *line_r, const sigset_t *mask, struct error *err)
 {
 	char c;
 
 	buf_reset(line_r);
 	for (;;) {
-		const ssize_t got = read(STDIN_FILENO, &c, 1);
+		const ssize_t got = read_byte(&c, mask);
 
 		if (got < 0)
 			return result_error(err, RESULT_PERM, "standard input: %s",
@@ -82,6 +96,7 @@ static enum result read_hidden(const char *question, struct buf *line_r, struct 
 {
 	struct sigaction action = {.sa_handler = on_signal}, before[CAUGHT_COUNT];
 	struct termios visible, hidden;
+	sigset_t blocked, mask;
 	enum result result;
 
 	if (tcgetattr(STDIN_FILENO, &visible) != 0)
@@ -90,19 +105,24 @@ static enum result read_hidden(const char *question, struct buf *line_r, struct 
 	hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
 	pending = 0;
 	sigemptyset(&action.sa_mask);
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < CAUGHT_COUNT; i++)
+		sigaddset(&blocked, caught[i]);
+	sigprocmask(SIG_BLOCK, &blocked, &mask);
 	for (size_t i = 0; i < CAUGHT_COUNT; i++)
 		sigaction(caught[i], &action, &before[i]);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) != 0) {
 		result = result_error(err, RESULT_PERM, "terminal: %s", strerror(errno));
 	} else {
 		say(question);
-		result = read_line(line_r, err);
+		result = read_line(line_r, &mask, err);
 		say("\n");
 	}
 	/* Nothing better can be done when the terminal is gone. */
 	(void)!tcsetattr(STDIN_FILENO, TCSAFLUSH, &visible);
 	for (size_t i = 0; i < CAUGHT_COUNT; i++)
 		sigaction(caught[i], &before[i], NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	if (pending)
 		raise(pending);
 	return result;
@@ -115,7 +135,7 @@ enum result prompt_password(const char *question, bool confirm, struct buf *pass
 	enum result result;
 
 	if (!isatty(STDIN_FILENO)) {
-		result = read_line(password_r, err);
+		result = read_line(password_r, NULL, err);
 		if (result == RESULT_PERM)
 			error_prefix(err, "password");
 	} else {
@@ -143,7 +163,7 @@ enum result prompt_confirm(const char *question, struct error *err)
 		return result_error(err, RESULT_PERM,
 				    "not deleted: add --yes, as nobody can be asked here");
 	say(question);
-	result = read_line(&answer, err);
+	result = read_line(&answer, NULL, err);
 	yes = result == RESULT_FOUND &&
 	      (strcasecmp(buf_str(&answer), "y") == 0 || strcasecmp(buf_str(&answer), "yes") == 0);
 	buf_free(&answer);
