@@ -12,6 +12,7 @@ import concurrent.futures
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,27 @@ def run_module(name, wanted):
     return failed
 
 
+children = []
+
+
+def run_apart(name, wanted):
+    """A module in a process of its own: its exit code and output."""
+    with subprocess.Popen([sys.executable, __file__, "--module", name, *wanted],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as child:
+        children.append(child)
+        output = child.communicate()[0].decode("utf-8", "replace")
+    return child.returncode, output
+
+
+def stop(*unused):
+    """What tests have started ends with them, also when somebody ends the tests."""
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    sys.exit(143)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--sanitized", action="store_true")
@@ -55,6 +77,7 @@ def main():
     sys.path.insert(0, HERE)
     if os.geteuid() != 0:
         sys.exit("run.py: a private Postfix needs root")
+    signal.signal(signal.SIGTERM, stop)
     if arguments.module:
         sys.exit(1 if run_module(arguments.module, arguments.names) else 0)
     selected = []
@@ -71,17 +94,14 @@ def main():
         sys.exit("run.py: no such test")
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = [(name, tests, pool.submit(
-            subprocess.run, [sys.executable, __file__, "--module", name, *wanted],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False))
-            for name, tests, wanted in selected]
+        runs = [(name, tests, pool.submit(run_apart, name, wanted))
+                for name, tests, wanted in selected]
         for name, tests, future in runs:
-            done = future.result()
-            output = done.stdout.decode("utf-8", "replace")
+            code, output = future.result()
             print(output, end="", flush=True)
             good = len(re.findall(rf"^ok {name}\.", output, re.MULTILINE))
             if good + len(re.findall(rf"^FAILED {name}\.", output, re.MULTILINE)) != len(tests):
-                print(f"{name} ended with {done.returncode} before all its tests had run")
+                print(f"{name} ended with {code} before all its tests had run")
             passed += good
             failed += len(tests) - good
     print(f"{passed} passed, {failed} failed, 0 skipped")

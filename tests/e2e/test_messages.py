@@ -151,7 +151,7 @@ def test_pipe_agent():
             dialogue.expect(220, None)
             dialogue.expect(250, "EHLO client.example.test")
             dialogue.expect(250, "MAIL FROM:<someone@remote.test>")
-            for recipient in ("heidi@example.com", "sales+tag@example.com", "erin@example.org"):
+            for recipient in ("heidi@example.com", "c1+tag@example.com", "erin@example.org"):
                 dialogue.expect(250, f"RCPT TO:<{recipient}>")
             dialogue.expect(354, "DATA")
             dialogue.message(b"Subject: pipe\r\n\r\n.dot\r\nFrom here\r\n")

@@ -8,7 +8,8 @@ PASSWORD = {"alice@example.com": "alice-password", "heidi@example.com": "pass wo
             "carol@example.com": "carol-password", "bob@example.com": "bob-password",
             "dave@closed.test": "dave-password"}
 GOOD = ("alice@example.com", "heidi@example.com")
-REFUSED = ("bob@example.com", "carol@example.com", "dave@closed.test")
+REFUSED = ("bob@example.com", "dave@closed.test")
+BARRED = "carol@example.com"  # by smtp_active, which only the 4.x layout has
 
 
 def attempt(host, method, login, password, **options):
@@ -25,7 +26,7 @@ def submission(host):
             assert attempt(host, method, login, PASSWORD[login]).startswith("235")
             assert attempt(host, method, login, "not the password").startswith("535")
             assert attempt(host, method, login, PASSWORD[login].upper()).startswith("535")
-        for login in REFUSED:
+        for login in (*REFUSED, BARRED) if host.layout == "4.x" else REFUSED:
             assert attempt(host, method, login, PASSWORD[login]).startswith("535"), login
         for login in ("nobody@example.com", "nobody@nowhere.test", "o'brien", "' OR '1'='1",
                       "alice@example.com' --", "%u", "alice"):
@@ -44,7 +45,7 @@ def session(host, login):
         dialogue.expect(220, None)
         dialogue.expect(250, "EHLO client.example.test")
         dialogue.expect(250, f"MAIL FROM:<{login}>")
-        dialogue.expect(554, "RCPT TO:<ext@example.com>")  # not logged in
+        dialogue.expect(553, "RCPT TO:<ext@example.com>")  # not logged in
         dialogue.expect(250, "RSET")
         assert auth_plain(dialogue, login, PASSWORD[login]).startswith("235")
         dialogue.expect(250, "MAIL FROM:<heidi@example.com>")
@@ -98,11 +99,11 @@ def test_inbound_from_outside():
     """What a stranger's server sees on port 25."""
     with Host("sqlite", "4.x", main="mynetworks = 192.0.2.255\n") as host:
         answers = send(host.postfix.smtp_port, "someone@remote.test",
-                       ["alice@example.com", "Sales+Tag@example.com", "alice@example.net",
+                       ["alice@example.com", "C1+Tag@example.com", "alice@example.net",
                         "zzz@example.org", "nobody@example.com", "bob@example.com",
                         "dave@closed.test", "info@example.com", "someone@elsewhere.test"],
                        b"From: someone@remote.test\r\nSubject: hi\r\n\r\nhello\r\n")
-        for recipient, code in (("alice@example.com", "250"), ("Sales+Tag@example.com", "250"),
+        for recipient, code in (("alice@example.com", "250"), ("C1+Tag@example.com", "250"),
                                 ("alice@example.net", "250"), ("zzz@example.org", "250"),
                                 ("nobody@example.com", "550"), ("bob@example.com", "550"),
                                 ("info@example.com", "550"), ("dave@closed.test", "454"),

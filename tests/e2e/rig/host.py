@@ -125,7 +125,7 @@ class Host(contextlib.AbstractContextManager):
         else:
             self.database = mariadb.MariaDB(os.path.join(self.folder, "mariadb"))
             self.database.start()
-            self.database.run(fixtures("mysql", self.layout), database=None)
+            self.database.run(fixtures("mysql", self.layout), database="mail")
             self.sections["database"] = {
                 "driver": "mysql", "hosts": f"127.0.0.1:{self.database.port}", "name": "mail",
                 "user": self.database.user, "password": self.database.password,
