@@ -217,12 +217,10 @@ static void run(const struct settings *settings, const struct agent_options *opt
 		envelope.sender = buf_str(&sender);
 		if (session_state_open(settings, &state, &err) != RESULT_FOUND ||
 		    sql_library_begin(&err) != RESULT_FOUND ||
-		    accounts_open(settings, state->schema, &accounts, &err) != RESULT_FOUND) {
-			log_error("not set up: %s", err.text);
+		    accounts_open(settings, state->schema, &accounts, &err) != RESULT_FOUND)
 			outcome_set(outcome, 451, "4.3.5", "%s", err.text);
-		} else {
+		else
 			deliver(settings, accounts, options, &message, &envelope, parent, outcome);
-		}
 	}
 	accounts_free(&accounts);
 	session_state_free(&state);
