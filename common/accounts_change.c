@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/members.h"
+
 enum result change_parse_domain(char *domain_r, const char *text, struct error *err)
 {
 	if (!address_domain(domain_r, text, strlen(text)))
@@ -47,6 +49,9 @@ enum result change_parse_name(struct change_name *name, const char *text, bool c
 		return result_error(err, RESULT_PERM, "the address is too long");
 	snprintf(name->full, sizeof name->full, "%s@%s", name->local, name->domain);
 	snprintf(name->catchall, sizeof name->catchall, "@%s", name->domain);
+	const struct member member = {.text = name->full, .len = strlen(name->full)};
+	if (member_refused(&member))
+		return result_error(err, RESULT_PERM, "\"%.200s\" is a command or a file", text);
 	return RESULT_FOUND;
 }
 

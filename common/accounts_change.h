@@ -22,8 +22,8 @@ struct change_name {
 /* FOUND, or PERM: not a domain name. DOMAIN_R has ADDRESS_MAX + 1 bytes. */
 enum result change_parse_domain(char *domain_r, const char *text, struct error *err) MUST_CHECK;
 /*
- * FOUND, or PERM: not an address, or its local part needs quotes, which lists in a table cannot
- * hold. CATCHALL_OK admits "@domain".
+ * FOUND, or PERM: not an address; its local part needs quotes, which lists in a table cannot hold;
+ * or it begins as a command or a file name does. CATCHALL_OK admits "@domain".
  */
 enum result change_parse_name(struct change_name *name, const char *text, bool catchall_ok,
 			      struct error *err) MUST_CHECK;
