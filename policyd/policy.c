@@ -30,7 +30,6 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "common/sql.h"
 #include "policyd/limit.h"
 #include "policyd/mailbox_quota.h"
 
@@ -416,7 +415,6 @@ static void worker_close(void *state)
 	struct policy_worker *worker = state;
 
 	policy_worker_free(&worker);
-	sql_library_thread_end();
 }
 
 const struct service policy_service = {

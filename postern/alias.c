@@ -19,23 +19,10 @@
 /* ADDRESS_R: ADDRESS_MAX + 1 bytes. */
 static int parse_alias(const struct postern *postern, const char *word, char *address_r)
 {
-	struct address address;
-
-	if (word[0] == '@' && strlen(word) <= ADDRESS_MAX &&
-	    address_domain(address_r + 1, word + 1, strlen(word + 1))) {
-		address_r[0] = '@';
-		return EX_OK;
-	}
-	if (!address_parse(&address, word, strlen(word), NULL) ||
-	    strlen(address.local) + 1 + strlen(address.domain) > ADDRESS_MAX)
-		return postern_fail(postern, EX_DATAERR,
-				    "\"%s\" is not an address like sales@example.com, nor a "
-				    "catch-all like @example.com",
-				    word);
-	strcpy(address_r, address.local);
-	strcat(address_r, "@");
-	strcat(address_r, address.domain);
-	return EX_OK;
+	if (word[0] != '@' || strlen(word) > ADDRESS_MAX)
+		return postern_address(postern, word, address_r);
+	address_r[0] = '@';
+	return postern_domain(postern, word + 1, address_r + 1);
 }
 
 static void tell(struct postern *postern, const char *what, const char *address, const char *target)
@@ -140,14 +127,7 @@ int alias_del(struct postern *postern, const struct arguments *arguments)
 
 int alias_list(struct postern *postern, const struct arguments *arguments)
 {
-	char domain[ADDRESS_MAX + 1];
-
-	if (arguments->word_count == 0)
-		return postern_list(postern, "alias_list", NULL);
-	if (!address_domain(domain, arguments->words[0], strlen(arguments->words[0])))
-		return postern_fail(postern, EX_DATAERR, "\"%s\" is not a domain name",
-				    arguments->words[0]);
-	return postern_list(postern, "alias_list", domain);
+	return postern_list(postern, "alias_list", arguments->words[0]);
 }
 
 int alias_show(struct postern *postern, const struct arguments *arguments)

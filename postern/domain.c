@@ -14,14 +14,6 @@
 
 enum { ALIAS_OF, TRANSPORT, RELAY, DESCRIPTION }; /* the options of domain add, in main.c's order */
 
-/* NAME_R: ADDRESS_MAX + 1 bytes. */
-static int parse_domain(const struct postern *postern, const char *word, char *name_r)
-{
-	if (address_domain(name_r, word, strlen(word)))
-		return EX_OK;
-	return postern_fail(postern, EX_DATAERR, "\"%s\" is not a domain name", word);
-}
-
 int domain_add(struct postern *postern, const struct arguments *arguments)
 {
 	const struct domain_edit edit = {
@@ -32,7 +24,7 @@ int domain_add(struct postern *postern, const struct arguments *arguments)
 	};
 	char name[ADDRESS_MAX + 1];
 	struct error err = {""};
-	int code = parse_domain(postern, arguments->words[0], name);
+	int code = postern_domain(postern, arguments->words[0], name);
 
 	if (code == EX_OK && edit.alias_of && (edit.transport || edit.relay))
 		code = postern_fail(postern, EX_USAGE,
@@ -54,7 +46,7 @@ int domain_del(struct postern *postern, const struct arguments *arguments)
 	char name[ADDRESS_MAX + 1];
 	struct domain domain;
 	struct error err = {""};
-	int code = parse_domain(postern, arguments->words[0], name);
+	int code = postern_domain(postern, arguments->words[0], name);
 
 	if (code == EX_OK)
 		code = postern_accounts(postern);
@@ -93,7 +85,7 @@ int domain_show(struct postern *postern, const struct arguments *arguments)
 	struct domain domain;
 	struct error err = {""};
 	enum result result;
-	int code = parse_domain(postern, arguments->words[0], name);
+	int code = postern_domain(postern, arguments->words[0], name);
 
 	if (code == EX_OK)
 		code = postern_accounts(postern);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/accounts_edit.h"
+#include "common/address.h"
 #include "postern/postern.h"
 #include "postern/prompt.h"
 
@@ -168,20 +169,45 @@ static void list_field(struct output *output, const char *name, const char *valu
 		output_text(output, name, value);
 }
 
+int postern_domain(const struct postern *postern, const char *word, char *name_r)
+{
+	if (address_domain(name_r, word, strlen(word)))
+		return EX_OK;
+	return postern_fail(postern, EX_DATAERR, "\"%s\" is not a domain name", word);
+}
+
+int postern_address(const struct postern *postern, const char *word, char *name_r)
+{
+	struct address address;
+
+	if (!address_parse(&address, word, strlen(word), NULL) ||
+	    strlen(address.local) + 1 + strlen(address.domain) > ADDRESS_MAX)
+		return postern_fail(postern, EX_DATAERR,
+				    "\"%s\" is not an address like alice@example.com", word);
+	strcpy(name_r, address.local);
+	strcat(name_r, "@");
+	strcat(name_r, address.domain);
+	return EX_OK;
+}
+
 int postern_list(struct postern *postern, const char *what, const char *domain)
 {
+	char name[ADDRESS_MAX + 1];
 	struct error err = {""};
 	struct sql_statement *rows;
 	enum result result;
 	int64_t unit = 1;
-	int code = postern_accounts(postern);
+	int code = domain ? postern_domain(postern, domain, name) : EX_OK;
+
+	if (code == EX_OK)
+		code = postern_accounts(postern);
 
 	if (code != EX_OK)
 		return code;
 	if (!conf_parse_size(schema_default(postern->schema, "quota_unit", "1"), &unit))
 		unit = 1;
 	postern->output.form = OUTPUT_TABLE;
-	result = accounts_list(postern->accounts, what, domain, &rows, &err);
+	result = accounts_list(postern->accounts, what, domain ? name : NULL, &rows, &err);
 	if (result == RESULT_NONE)
 		return postern_fail(postern, EX_UNAVAILABLE, "the preset %s has no query %s",
 				    schema_name(postern->schema), what);

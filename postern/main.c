@@ -229,7 +229,7 @@ static int find_option(const struct command *command, const char *word, const ch
 
 /*
  * Options and words in any order; "--" ends the options. Words are moved to the front of ARGV,
- * which is ours. Returns 0 or EX_USAGE, having said why.
+ * which is ours, and end with NULL. Returns 0 or EX_USAGE, having said why.
  */
 static int parse_arguments(struct postern *postern, int argc, char **argv,
 			   struct arguments *arguments_r)

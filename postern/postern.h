@@ -25,7 +25,7 @@ struct option_spec {
 
 struct arguments {
 	const char *options[OPTIONS_MAX]; /* in the table's order; NULL: not given; "" a switch */
-	char **words;
+	char **words;                     /* ends with NULL */
 	size_t word_count;
 };
 
@@ -71,7 +71,11 @@ void postern_done(struct postern *postern, const char *what, const char *name);
 /* Asks unless --yes was given. 0: go on. */
 int postern_confirm(const struct postern *postern, const char *yes_option, const char *format, ...)
 	PRINTF_LIKE(3, 4) MUST_CHECK;
-/* A listing of accounts_list(): every column is a field. */
+/* A domain, or an address, from the command line as the database has it: folded, unquoted. NAME_R
+ * has ADDRESS_MAX + 1 bytes. 0, or EX_DATAERR, told. */
+int postern_domain(const struct postern *postern, const char *word, char *name_r) MUST_CHECK;
+int postern_address(const struct postern *postern, const char *word, char *name_r) MUST_CHECK;
+/* A listing of accounts_list(): every column is a field. DOMAIN (a word typed) may be NULL: all. */
 int postern_list(struct postern *postern, const char *what, const char *domain) MUST_CHECK;
 
 int db_init(struct postern *postern, const struct arguments *arguments);

@@ -27,21 +27,6 @@ enum { SCHEME, GENERATE, QUOTA, NAME }; /* the options, in main.c's order */
 #define GENERATED_LENGTH 20
 static const char alphabet[] = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ2345678";
 
-/* "local@domain", folded and unquoted, as the database has it. ADDRESS_R: ADDRESS_MAX + 1 bytes. */
-static int parse_user(const struct postern *postern, const char *word, char *address_r)
-{
-	struct address address;
-
-	if (!address_parse(&address, word, strlen(word), NULL) ||
-	    strlen(address.local) + 1 + strlen(address.domain) > ADDRESS_MAX)
-		return postern_fail(postern, EX_DATAERR, "\"%s\" is not an address like %s", word,
-				    "alice@example.com");
-	strcpy(address_r, address.local);
-	strcat(address_r, "@");
-	strcat(address_r, address.domain);
-	return EX_OK;
-}
-
 static int generate(const struct postern *postern, struct buf *password_r)
 {
 	unsigned char byte;
@@ -113,7 +98,7 @@ int user_add(struct postern *postern, const struct arguments *arguments)
 	char address[ADDRESS_MAX + 1];
 	struct error err = {""};
 	int64_t quota;
-	int code = parse_user(postern, arguments->words[0], address);
+	int code = postern_address(postern, arguments->words[0], address);
 
 	if (code == EX_OK)
 		code = parse_quota(postern, arguments->options[QUOTA], &quota);
@@ -134,24 +119,32 @@ int user_add(struct postern *postern, const struct arguments *arguments)
 	return code;
 }
 
+/* Opens the database and looks first, so that nobody is asked for nothing. */
+static int find_user(struct postern *postern, const char *word, char *address_r)
+{
+	struct mailbox mailbox;
+	struct error err = {""};
+	int code = postern_address(postern, word, address_r);
+
+	if (code == EX_OK)
+		code = postern_accounts(postern);
+	if (code != EX_OK)
+		return code;
+	code = postern_result(postern,
+			      accounts_mailbox(postern->accounts, address_r, &mailbox, &err),
+			      address_r, &err);
+	if (code == EX_OK)
+		mailbox_free(&mailbox);
+	return code;
+}
+
 int user_passwd(struct postern *postern, const struct arguments *arguments)
 {
 	struct buf password = BUF_SECRET, stored = BUF_SECRET;
 	char address[ADDRESS_MAX + 1];
-	struct mailbox mailbox;
 	struct error err = {""};
-	int code = parse_user(postern, arguments->words[0], address);
+	int code = find_user(postern, arguments->words[0], address);
 
-	if (code == EX_OK)
-		code = postern_accounts(postern);
-	/* First, so that nobody types a password for nothing. */
-	if (code == EX_OK) {
-		code = postern_result(postern,
-				      accounts_mailbox(postern->accounts, address, &mailbox, &err),
-				      address, &err);
-		if (code == EX_OK)
-			mailbox_free(&mailbox);
-	}
 	if (code == EX_OK)
 		code = new_password(postern, arguments, &password, &stored);
 	if (code == EX_OK)
@@ -169,19 +162,9 @@ int user_passwd(struct postern *postern, const struct arguments *arguments)
 int user_del(struct postern *postern, const struct arguments *arguments)
 {
 	char address[ADDRESS_MAX + 1];
-	struct mailbox mailbox;
 	struct error err = {""};
-	int code = parse_user(postern, arguments->words[0], address);
+	int code = find_user(postern, arguments->words[0], address);
 
-	if (code == EX_OK)
-		code = postern_accounts(postern);
-	if (code == EX_OK) {
-		code = postern_result(postern,
-				      accounts_mailbox(postern->accounts, address, &mailbox, &err),
-				      address, &err);
-		if (code == EX_OK)
-			mailbox_free(&mailbox);
-	}
 	if (code == EX_OK)
 		code = postern_confirm(postern, arguments->options[0],
 				       "Delete user %s? Mail stays where it is. [y/N] ", address);
@@ -195,14 +178,7 @@ int user_del(struct postern *postern, const struct arguments *arguments)
 
 int user_list(struct postern *postern, const struct arguments *arguments)
 {
-	char domain[ADDRESS_MAX + 1];
-
-	if (arguments->word_count == 0)
-		return postern_list(postern, "user_list", NULL);
-	if (!address_domain(domain, arguments->words[0], strlen(arguments->words[0])))
-		return postern_fail(postern, EX_DATAERR, "\"%s\" is not a domain name",
-				    arguments->words[0]);
-	return postern_list(postern, "user_list", domain);
+	return postern_list(postern, "user_list", arguments->words[0]);
 }
 
 static void show_owner(const struct postern *postern, struct output *output,
@@ -273,7 +249,7 @@ int user_show(struct postern *postern, const struct arguments *arguments)
 	struct usage usage;
 	struct error err = {""};
 	enum result result;
-	int code = parse_user(postern, arguments->words[0], address);
+	int code = postern_address(postern, arguments->words[0], address);
 
 	if (code == EX_OK)
 		code = postern_accounts(postern);
