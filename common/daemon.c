@@ -263,9 +263,17 @@ static enum result become_user(const struct daemon *daemon, struct error *err)
 	return user[0] == '\0' ? RESULT_FOUND : daemon_drop_privileges(user, err);
 }
 
-static enum result check_state(struct daemon *daemon, struct error *err)
+static enum result open_state(struct daemon *daemon, struct error *err)
 {
 	enum result result = daemon->program->state_open(daemon->settings, &daemon->state, err);
+	if (result != RESULT_FOUND)
+		daemon->state = NULL;
+	return result;
+}
+
+static enum result check_state(struct daemon *daemon, struct error *err)
+{
+	enum result result = open_state(daemon, err);
 	if (result == RESULT_FOUND && daemon->program->state_check != NULL)
 		result = daemon->program->state_check(daemon->state, err);
 	return result;
@@ -500,7 +508,7 @@ static int start(struct daemon *daemon)
 		result = become_user(daemon, &err);
 	}
 	if (result == RESULT_FOUND) {
-		result = program->state_open(daemon->settings, &daemon->state, &err);
+		result = open_state(daemon, &err);
 		if (result == RESULT_PERM)
 			code = EX_CONFIG;
 		if (result == RESULT_FOUND)

@@ -155,16 +155,22 @@ static void client_park(struct serve *serve, struct client *client)
 	struct buf *in = &client->connection.in;
 	if (in->len == 0)
 		buf_free(in);
+	/* Under the lock, which client_close() takes as well: a new owner that closes at once
+	   waits until we are done with the connection. */
+	pthread_mutex_lock(&serve->lock);
 	client->partial = in->len > 0;
 	client->parked_ms = deadline_now_ms();
-	/* Either we see `stopping` here, or serve_stop() sees us parked. */
+	/* Either we see `stopping` here, or serve_drain() sees us parked. */
 	if (serve->stopping && !client->partial)
 		shut_reading(client);
-	if (!client_arm(serve, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP)) {
-		log_error("connection dropped service=%s peer=%s error=<%s>",
-			  serve->config.service->name, client->connection.peer, strerror(errno));
-		client_close(serve, client);
-	}
+	bool armed = client_arm(serve, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
+	int why = errno;
+	pthread_mutex_unlock(&serve->lock);
+	if (armed)
+		return;
+	log_error("connection dropped service=%s peer=%s error=<%s>", serve->config.service->name,
+		  client->connection.peer, strerror(why));
+	client_close(serve, client);
 }
 
 static void worker_close_own(struct worker *worker)
