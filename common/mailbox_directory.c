@@ -29,6 +29,8 @@ static const char *path_fault(const char *path, size_t len)
 		size_t part_len = slash != NULL ? (size_t)(slash - part) : len - start;
 		if (part_len == 0)
 			return "has an empty component";
+		if (part[0] == ' ' || part[part_len - 1] == ' ')
+			return "has a component that begins or ends with a blank";
 		if ((part_len == 1 && part[0] == '.') ||
 		    (part_len == 2 && part[0] == '.' && part[1] == '.'))
 			return "has a component \".\" or \"..\"";

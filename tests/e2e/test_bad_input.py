@@ -1,6 +1,8 @@
 """Hostile peers, a hostile database and a hostile mail folder: right answers, nothing written outside."""
 
+import concurrent.futures
 import os
+import re
 import shutil
 import socket
 
@@ -82,7 +84,7 @@ def test_policy_peers():
         for bad in (b"\n\n", b"no equals sign\n\n", b"=\n\n", b"request=x\0y\n\n", b"a" * 200000,
                     b"request=smtpd_access_policy\n" * 20000, b"request=junk\n\n", b"\xff\xff=\xff\n\n"):
             answer = talk(path, bad)
-            assert answer in (b"", b"action=DUNNO\n\n"), (bad[:40], answer)
+            assert answer.replace(b"action=DUNNO\n\n", b"") == b"", (bad[:40], answer)
             assert talk(path, good) == b"action=DUNNO\n\n"
         for state in (b"CONNECT", b"EHLO", b"HELO", b"MAIL", b"RCPT", b"DATA", b"END-OF-MESSAGE",
                       b"VRFY", b"ETRN", b"", b"NEW-STATE"):
@@ -187,6 +189,12 @@ def test_symbolic_links_below_the_base():
         assert deliver(host).startswith("250")
 
 
+def at_once(host, maps, key):
+    """Each map's answer; at once, for postmap sleeps on an error."""
+    with concurrent.futures.ThreadPoolExecutor(len(maps)) as pool:
+        return list(pool.map(lambda name: host.map(name, key), maps))
+
+
 def odd_rows(host, blob):
     """NULL, blanks, 1 MB and invalid UTF-8 where the fixtures have good text."""
     big = "x" * 1000000
@@ -196,8 +204,8 @@ def odd_rows(host, blob):
                 host.sql(f"UPDATE alias SET {column} = {value} WHERE address = '{key}';")
             except AssertionError:
                 continue  # this database refuses to hold it
-            for name in ("virtual_alias_maps", "smtpd_sender_login_maps", "virtual_mailbox_maps"):
-                kind, answer = host.map(name, key)
+            maps = ("virtual_alias_maps", "smtpd_sender_login_maps", "virtual_mailbox_maps")
+            for kind, answer in at_once(host, maps, key):
                 assert kind in ("ok", "notfound", "error"), (value[:20], kind)
                 assert kind != "ok" or answer.strip(), (value[:20], answer)
             assert host.map("virtual_alias_maps", "erin@example.org") == ("ok", "erin@example.org")
@@ -208,8 +216,9 @@ def odd_rows(host, blob):
                 host.sql(f"UPDATE {table} SET {column} = {value} WHERE {key} = 'heidi@example.com';")
             except AssertionError:
                 continue
-            for name in ("virtual_mailbox_maps", "virtual_alias_maps", "smtpd_sender_login_maps"):
-                assert host.map(name, "heidi@example.com")[0] in ("ok", "notfound", "error")
+            maps = ("virtual_mailbox_maps", "virtual_alias_maps", "smtpd_sender_login_maps")
+            for kind, _ in at_once(host, maps, "heidi@example.com"):
+                assert kind in ("ok", "notfound", "error")
             answer = deliver(host, "heidi@example.com")
             assert answer[:3] in ("250", "550", "451", "452"), (column, value, answer)
     wait_for("the others to be served as ever", lambda: deliver(host, "erin@example.org")[:3] == "250")
@@ -257,7 +266,7 @@ def test_configuration_files():
                 out.write(text if "preset" not in text else "")
             if "preset" in text:
                 with open(bad, "w", encoding="utf-8") as out:
-                    out.write(good.replace("preset = postfixadmin", "preset = nonesuch"))
+                    out.write(re.sub("preset = .*", "preset = nonesuch", good))
             os.chmod(bad, 0o600)
             done = host.postern("-c", bad, "config", "test")
             assert done.returncode == 78, (text[:60], done.returncode, done.stderr)

@@ -17,7 +17,7 @@ import mariadb  # noqa: E402  (beside the fixtures, because the unit tests use i
 OWNER = "nobody"  # pipe(8) wants a name, and Debian has no better account for everybody
 
 SECTIONS = {
-    "schema": {"preset": "postfixadmin"},
+    "schema": {"preset": os.path.join(TOP, "schemas", "postfixadmin.ini")},
     "address": {"recipient_delimiter": "+"},
     "log": {"level": "debug"},
     "lookup": {"workers": "16", "user": OWNER, "positive_ttl": "0", "negative_ttl": "0",
@@ -177,7 +177,7 @@ class Host(contextlib.AbstractContextManager):
         for name in os.listdir(stock):
             os.symlink(os.path.join(stock, name), os.path.join(plugins, name))
         shutil.copy(os.path.join(PLUGIN_BUILD, "sasl-auxprop-sql", ".libs", "postern.so"), plugins)
-        return {"SASL_PATH": plugins, "POSTERN_SCHEMAS": os.path.join(TOP, "schemas")}
+        return {"SASL_PATH": plugins}
 
     def _write_sasl(self, auth):
         if auth == "plugin":
@@ -268,7 +268,6 @@ def program(name):
 def sanitizer_environment(folder):
     log = os.path.join(folder, "sanitizer")
     return {**os.environ,
-            "POSTERN_SCHEMAS": os.path.join(TOP, "schemas"),
             "ASAN_OPTIONS": f"log_path={log}.asan:detect_leaks=1:exitcode=99",
             "UBSAN_OPTIONS": f"log_path={log}.ubsan:print_stacktrace=1",
             "TSAN_OPTIONS": f"log_path={log}.tsan:exitcode=99"

@@ -48,7 +48,7 @@ minimal_backoff_time = 1s
 maximal_backoff_time = 4s
 queue_run_delay = 1s
 queue_minfree = 0
-import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C SASL_PATH POSTERN_SCHEMAS
+import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C SASL_PATH
 """
 
 MASTER = """\
@@ -101,7 +101,7 @@ class Postfix:
         os.mkdir(f"{self.folder}/queue/postern", 0o755)
         self.queue = f"{self.folder}/queue"
         self.log_path = f"{self.folder}/mail.log"
-        self.write("main.cf", MAIN.format(folder=self.folder) + main)
+        self.write("main.cf", without_overridden(MAIN.format(folder=self.folder) + main))
         self.write("master.cf", MASTER.format(smtp=self.smtp_port, submission=self.submission_port,
                                               chroot="y" if chroot else "n") + master)
         self.write("dynamicmaps.cf", open("/etc/postfix/dynamicmaps.cf", encoding="utf-8").read()
@@ -177,6 +177,16 @@ class Postfix:
             return ""
         with open(self.log_path, "rb") as log:
             return log.read().decode("utf-8", "replace")
+
+
+def without_overridden(text):
+    """main.cf with the last of several settings of one parameter only."""
+    settings = {}
+    for setting in re.findall(r"^\w[^\n]*\n(?:[ \t][^\n]*\n)*", text, re.MULTILINE):
+        name = setting.split("=", 1)[0].strip()
+        settings.pop(name, None)
+        settings[name] = setting
+    return "".join(settings.values())
 
 
 def _alive(pid):
