@@ -43,7 +43,8 @@ unit_tests = \
 	%D%/unit/test_sasl_query \
 	%D%/unit/test_sasl_plugin \
 	%D%/unit/test_sasl_lookup \
-	%D%/unit/test_sasl_trouble
+	%D%/unit/test_sasl_trouble \
+	%D%/unit/test_sasl_authd
 
 %C%_unit_test_mailbox_quota_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_policy_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
@@ -55,6 +56,9 @@ unit_tests = \
 %C%_unit_test_sasl_lookup_SOURCES = %D%/unit/test_sasl_lookup.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
 %C%_unit_test_sasl_lookup_LDADD = $(SASL_LIBS) $(LDADD)
+%C%_unit_test_sasl_authd_SOURCES = %D%/unit/test_sasl_authd.c \
+	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
+%C%_unit_test_sasl_authd_LDADD = sasl-auxprop-sql/libauthd.la $(SASL_LIBS) $(LDADD)
 %C%_unit_test_sasl_trouble_SOURCES = %D%/unit/test_sasl_trouble.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
 %C%_unit_test_sasl_trouble_LDADD = $(SASL_LIBS) $(LDADD)
@@ -106,7 +110,8 @@ fuzz_targets = \
 	%D%/fuzz/fuzz_conf \
 	%D%/fuzz/fuzz_lookup \
 	%D%/fuzz/fuzz_policy \
-	%D%/fuzz/fuzz_session
+	%D%/fuzz/fuzz_session \
+	%D%/fuzz/fuzz_saslauthd
 EXTRA_PROGRAMS = $(fuzz_targets)
 if FUZZING
 noinst_PROGRAMS += $(fuzz_targets)
@@ -121,6 +126,8 @@ endif
 %C%_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS) \
 	-Wl,--wrap=maildir_deliver,--wrap=maildir_open
 %C%_fuzz_fuzz_session_LDADD = lmtp-deliver/liblmtp.la
+%C%_fuzz_fuzz_saslauthd_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_fuzz_saslauthd_LDADD = sasl-auxprop-sql/libauthd.la
 %C%_fuzz_fuzz_lookup_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_lookup_LDADD = postfix-lookup/liblookup.la
 
