@@ -734,7 +734,7 @@ static bool own_mounts(void)
 	if (unshare(CLONE_NEWNS) != 0 &&
 	    (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/uid_map", map)))
 		return false;
-	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	return mount("", "/", "", MS_REC | MS_PRIVATE, "") == 0;
 }
 
 /* A real disk that gets full, in a process of its own because of the mount. */
@@ -764,7 +764,7 @@ static int full_disk(void)
 		return 3;
 	if (count_files("new") != 1 || count_files("tmp") != 0)
 		return 4;
-	if (mount(NULL, base, NULL, MS_REMOUNT | MS_RDONLY, NULL) != 0)
+	if (mount("", base, "", MS_REMOUNT | MS_RDONLY, "") != 0)
 		return 5;
 	if (deliver_text("x", NULL, &no_space) != RESULT_TEMP || no_space ||
 	    !strstr(err.text, "read-only"))
