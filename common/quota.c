@@ -9,8 +9,9 @@
  * out), because each side recounts when it finds another limit than its own.
  *
  * Known gaps: check and append are two steps, so deliveries at the same moment may together pass
- * the limit; a message that another process published but did not yet append is counted twice by
- * a recount at that moment. Both mend at the next recount.
+ * the limit. A message that another process published but did not yet append is counted twice by a
+ * recount at that moment, and one appended to the file that a recount replaces is not counted. All
+ * mend at the next recount.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
