@@ -266,12 +266,10 @@ static enum result apply_mode(const char *path, const struct endpoint_mode *mode
 		return result;
 	}
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(path, uid, gid) != 0)
-		return result_error(err, RESULT_PERM, "%s: cannot be given to %s%s%s: %s", path,
-				    uid != (uid_t)-1 ? mode->owner : "",
-				    uid != (uid_t)-1 && gid != (gid_t)-1 ? " and group "
-				    : gid != (gid_t)-1                   ? "group "
-									 : "",
-				    gid != (gid_t)-1 ? mode->group : "", strerror(errno));
+		return result_error(err, RESULT_PERM,
+				    "%s: cannot be given to user \"%s\" and group \"%s\": %s", path,
+				    mode->owner ? mode->owner : "", mode->group ? mode->group : "",
+				    strerror(errno));
 	if (chmod(path, mode->mode) != 0)
 		return result_error(err, RESULT_PERM, "%s: chmod: %s", path, strerror(errno));
 	return RESULT_FOUND;
