@@ -28,6 +28,7 @@ unit_tests = \
 	%D%/unit/test_sql_mysql \
 	%D%/unit/test_schema \
 	%D%/unit/test_accounts \
+	%D%/unit/test_mailbox_directory \
 	%D%/unit/test_accounts_edit \
 	%D%/unit/test_resolve \
 	%D%/unit/test_maps \

@@ -1,6 +1,6 @@
 /*
  * test_accounts - the records out of PostfixAdmin's tables, every layout on SQLite and MariaDB;
- * odd rows; mail paths
+ * odd rows
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -572,71 +572,6 @@ START_TEST(test_database_away)
 }
 END_TEST
 
-START_TEST(test_directory)
-{
-	char base[] = "/var/mail/postern", sub[] = "", maildir[] = "Maildir/", slash[] = "/v/";
-	char address[] = "a@b", longer[5000], part[300];
-	const struct {
-		char *base, *sub;
-		const char *path, *directory; /* NULL: refused */
-	} table[] = {
-		{base, sub, "example.com/alice/", "/var/mail/postern/example.com/alice"},
-		{base, sub, "alice", "/var/mail/postern/alice"},
-		{base, maildir, "b/a/", "/var/mail/postern/b/a/Maildir"},
-		{base, maildir, "b/a", "/var/mail/postern/b/a/Maildir"},
-		{slash, sub, "b/a/", "/v/b/a"},
-		{base, sub, "/var/mail/postern/b/a/", "/var/mail/postern/b/a"},
-		{slash, maildir, "/v/b/a", "/v/b/a/Maildir"},
-		{base, sub, "b/...", "/var/mail/postern/b/..."},
-		{base, sub, "b/.a..b", "/var/mail/postern/b/.a..b"},
-		{base, sub, "b/\xc3\xa9 x", "/var/mail/postern/b/\xc3\xa9 x"},
-		{base, sub, "", NULL},
-		{base, sub, "/", NULL},
-		{base, sub, "//", NULL},
-		{base, sub, ".", NULL},
-		{base, sub, "./a", NULL},
-		{base, sub, "a/.", NULL},
-		{base, sub, "a/./", NULL},
-		{base, sub, "..", NULL},
-		{base, sub, "../x", NULL},
-		{base, sub, "a/../../x", NULL},
-		{base, sub, "a/..", NULL},
-		{base, sub, "a/../", NULL},
-		{base, sub, "a//b", NULL},
-		{base, sub, "a//", NULL},
-		{base, sub, "/etc/passwd", NULL},
-		{base, sub, "/var/mail/postern", NULL},
-		{base, sub, "/var/mail/postern/", NULL},
-		{base, sub, "/var/mail/postern/../x", NULL},
-		{base, sub, "/var/mail/postern//a", NULL},
-		{base, sub, "/var/mail/posternx/a", NULL},
-		{base, sub, "a\nb", NULL},
-		{base, sub, "a/\x7f", NULL},
-		{base, sub, "a/\x01", NULL},
-		{base, sub, longer, NULL},
-		{base, sub, part, NULL},
-	};
-
-	for (size_t i = 0; i < sizeof longer - 1; i++)
-		longer[i] = i % 2 == 0 ? 'a' : '/';
-	longer[sizeof longer - 1] = '\0';
-	memset(part, 'a', sizeof part - 1);
-	part[sizeof part - 1] = '\0';
-	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-		struct settings s = {.mail = {.base = table[i].base, .subdirectory = table[i].sub}};
-		struct mailbox mailbox = {.address = address, .path = (char *)table[i].path};
-		struct buf directory = BUF_INIT;
-		enum result result = mailbox_directory(&s, &mailbox, &directory, &err);
-		ck_assert_msg(result == (table[i].directory ? RESULT_FOUND : RESULT_PERM), "%s",
-			      table[i].path);
-		ck_assert_str_eq(buf_str(&directory), table[i].directory ? table[i].directory : "");
-		if (result == RESULT_PERM)
-			ck_assert_ptr_nonnull(strstr(err.text, "a@b"));
-		buf_free(&directory);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("accounts");
@@ -659,7 +594,6 @@ int main(void)
 	tcase_add_test(tests, test_bad_unit);
 	tcase_add_test(tests, test_odd_rows);
 	tcase_add_loop_test(tests, test_database_away, 3, 5);
-	tcase_add_test(tests, test_directory);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
