@@ -45,7 +45,8 @@ unit_tests = \
 	%D%/unit/test_sasl_plugin \
 	%D%/unit/test_sasl_lookup \
 	%D%/unit/test_sasl_trouble \
-	%D%/unit/test_sasl_authd
+	%D%/unit/test_sasl_authd \
+	%D%/unit/test_sasl_mysql
 
 %C%_unit_test_mailbox_quota_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
 %C%_unit_test_policy_LDADD = policyd/libpolicyd.la $(CHECK_LIBS)
@@ -71,6 +72,9 @@ database = %D%/unit/database.c %D%/unit/database.h
 %C%_unit_test_schema_SOURCES = %D%/unit/test_schema.c $(database)
 %C%_unit_test_accounts_SOURCES = %D%/unit/test_accounts.c $(database)
 %C%_unit_test_accounts_edit_SOURCES = %D%/unit/test_accounts_edit.c $(database)
+%C%_unit_test_sasl_mysql_SOURCES = %D%/unit/test_sasl_mysql.c \
+	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h $(database)
+%C%_unit_test_sasl_mysql_LDADD = $(SASL_LIBS) $(LDADD)
 
 # On a throw-away database whose Nth call can be made to fail.
 mailhost = %D%/unit/mailhost.c %D%/unit/mailhost.h
