@@ -270,8 +270,7 @@ def sanitizer_environment(folder):
     return {**os.environ,
             "ASAN_OPTIONS": f"log_path={log}.asan:detect_leaks=1:exitcode=99",
             "UBSAN_OPTIONS": f"log_path={log}.ubsan:print_stacktrace=1",
-            "TSAN_OPTIONS": f"log_path={log}.tsan:exitcode=99"
-                            f":suppressions={os.path.join(TOP, 'tests', 'tsan.supp')}"}
+            "TSAN_OPTIONS": f"log_path={log}.tsan:exitcode=99"}
 
 
 def fixtures(driver, layout):
