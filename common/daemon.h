@@ -51,9 +51,6 @@ int daemon_main(const struct daemon_program *program, int argc, char **argv) MUS
 void daemon_log_open(const struct settings *settings, const char *name);
 /* The level only; safe while threads run. */
 void daemon_log_level(const struct settings *settings);
-/* "user", "user:group", numbers too. */
-enum result daemon_parse_owner(const char *owner, uid_t *uid_r, gid_t *gid_r,
-			       struct error *err) MUST_CHECK;
 /* setgroups/setgid/setuid, verified; a no-op when already that user; refuses uid 0 as a target. */
 enum result daemon_drop_privileges(const char *owner, struct error *err) MUST_CHECK;
 void daemon_print_version(const char *name);

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -52,51 +53,26 @@ void daemon_log_open(const struct settings *settings, const char *name)
 	}
 }
 
-/* USER_R of SIZE bytes: what stands before the colon. */
-static enum result split_owner(const char *owner, char *user_r, size_t size, const char **group_r,
-			       struct error *err)
-{
-	size_t len = strcspn(owner, ":");
-	*group_r = owner[len] == ':' ? owner + len + 1 : NULL;
-	if (len == 0 || len >= size || (*group_r != NULL && **group_r == '\0'))
-		return result_error(err, RESULT_PERM, "\"%s\" is neither USER nor USER:GROUP",
-				    owner);
-	memcpy(user_r, owner, len);
-	user_r[len] = '\0';
-	return RESULT_FOUND;
-}
-
-enum result daemon_parse_owner(const char *owner, uid_t *uid_r, gid_t *gid_r, struct error *err)
-{
-	char user[256];
-	const char *group;
-	enum result result = split_owner(owner, user, sizeof(user), &group, err);
-	if (result == RESULT_FOUND)
-		result = owner_user(user, uid_r, gid_r, err);
-	if (result == RESULT_FOUND && group != NULL)
-		result = owner_group(group, gid_r, err);
-	return result;
-}
-
+/* The supplementary groups of the user in OWNER, which owner_parse() took; a number has none. */
 static enum result take_groups(const char *owner, gid_t gid, struct error *err)
 {
-	char user[256];
-	const char *group;
-	enum result result = split_owner(owner, user, sizeof(user), &group, err);
-	if (result != RESULT_FOUND)
-		return result;
+	char *user = strndup(owner, strcspn(owner, ":"));
+	if (user == NULL)
+		return result_error(err, RESULT_TEMP, "out of memory");
 	bool is_name = strspn(user, "0123456789") != strlen(user);
+	enum result result = RESULT_FOUND;
 	if ((is_name ? initgroups(user, gid) : setgroups(1, &gid)) != 0)
-		return result_error(err, RESULT_TEMP, "groups of \"%s\" cannot be taken: %s", owner,
-				    strerror(errno));
-	return RESULT_FOUND;
+		result = result_error(err, RESULT_TEMP, "groups of \"%s\" cannot be taken: %s",
+				      owner, strerror(errno));
+	free(user);
+	return result;
 }
 
 enum result daemon_drop_privileges(const char *owner, struct error *err)
 {
 	uid_t uid, real, effective, saved;
 	gid_t gid;
-	enum result result = daemon_parse_owner(owner, &uid, &gid, err);
+	enum result result = owner_parse(owner, &uid, &gid, err);
 	if (result != RESULT_FOUND)
 		return result;
 	if (uid == 0)

@@ -1,19 +1,20 @@
-# Two convenience libraries: core is safe inside a foreign process (the SASL plugin runs in smtpd),
-# daemon is not.
+# Two convenience libraries: core is safe inside a foreign process (the SASL plugin takes all of it
+# into smtpd), daemon is the rest. No file includes the header of a noun that stands below its own
+# (the files of one noun, such as sql and sql_*, stand together).
 noinst_LTLIBRARIES += libpostern-core.la libpostern-daemon.la
 
 libpostern_core_la_SOURCES = \
 	%D%/result.c %D%/result.h \
 	%D%/buf.c %D%/buf.h \
-	%D%/log.c %D%/log.h \
 	%D%/deadline.c %D%/deadline.h \
+	%D%/log.c %D%/log.h \
 	%D%/io.c %D%/io.h \
+	%D%/secret.c %D%/secret.h \
 	%D%/address.c %D%/address.h \
 	%D%/conf.c %D%/conf.h \
 	%D%/conf_file.c %D%/conf_file.h \
 	%D%/conf_value.c \
 	%D%/settings.c %D%/settings.h \
-	%D%/secret.c %D%/secret.h \
 	%D%/password.c %D%/password.h %D%/password_scheme.h \
 	%D%/password_crypt.c \
 	%D%/password_digest.c \
@@ -26,8 +27,8 @@ libpostern_core_la_SOURCES = \
 	%D%/sql_sqlite.c \
 	%D%/sql_fake.c %D%/sql_fake.h \
 	%D%/schema.c %D%/schema.h \
-	%D%/accounts.c %D%/accounts.h \
 	%D%/account_columns.c %D%/account_columns.h \
+	%D%/accounts.c %D%/accounts.h \
 	%D%/mailbox_directory.c \
 	%D%/members.c %D%/members.h \
 	%D%/resolve_search.c %D%/resolve_search.h \
@@ -39,15 +40,15 @@ libpostern_core_la_LIBADD = $(MYSQL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(CRYPT
 libpostern_core_la_LDFLAGS =
 
 libpostern_daemon_la_SOURCES = \
+	%D%/owner.c %D%/owner.h \
 	%D%/accounts_change.c %D%/accounts_change.h \
-	%D%/accounts_create.c \
 	%D%/accounts_edit.c %D%/accounts_edit.h \
+	%D%/accounts_create.c \
 	%D%/accounts_edit_alias.c \
 	%D%/maps.c %D%/maps.h \
 	%D%/netstring.c %D%/netstring.h \
 	%D%/policy_attrs.c %D%/policy_attrs.h \
 	%D%/smtp_line.c %D%/smtp_line.h \
-	%D%/owner.c %D%/owner.h \
 	%D%/endpoint.c %D%/endpoint.h \
 	%D%/tls.c %D%/tls.h \
 	%D%/cache.c %D%/cache.h \

@@ -19,7 +19,7 @@
 #include <unistr.h>
 
 #include "common/conf.h"
-#include "common/daemon.h"
+#include "common/owner.h"
 
 /* Postfix's limit on a reply, status word included. */
 #define ANSWER_MAX (100000 - sizeof("OK ") + 1)
@@ -303,7 +303,7 @@ static enum result find_ids(const struct question *q, uid_t *uid_r, gid_t *gid_r
 	mailbox_free(&mailbox);
 	if (*uid_r != (uid_t)-1 && *gid_r != (gid_t)-1)
 		return RESULT_FOUND;
-	result = daemon_parse_owner(q->settings->mail.owner, &owner, &group, err);
+	result = owner_parse(q->settings->mail.owner, &owner, &group, err);
 	if (result != RESULT_FOUND) {
 		error_prefix(err, "[mail] owner");
 		/* An owner that is not there is a mistake of the site, not of the address. */

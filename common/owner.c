@@ -105,3 +105,18 @@ enum result owner_group(const char *group, gid_t *gid_r, struct error *err)
 	return result_error(err, RESULT_TEMP, "group \"%s\" cannot be looked up: %s", group,
 			    strerror(code));
 }
+
+enum result owner_parse(const char *owner, uid_t *uid_r, gid_t *gid_r, struct error *err)
+{
+	size_t len = strcspn(owner, ":");
+	const char *group = owner[len] == ':' ? owner + len + 1 : NULL;
+	if (len == 0 || (group != NULL && *group == '\0'))
+		return result_error(err, RESULT_PERM, "\"%s\" is neither USER nor USER:GROUP",
+				    owner);
+	char *user = strndup(owner, len);
+	if (user == NULL)
+		return result_error(err, RESULT_TEMP, "out of memory");
+	enum result result = owner_user(user, uid_r, gid_r, err);
+	free(user);
+	return result == RESULT_FOUND && group != NULL ? owner_group(group, gid_r, err) : result;
+}

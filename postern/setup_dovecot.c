@@ -24,7 +24,7 @@
 #include <string.h>
 
 #include "common/conf.h"
-#include "common/daemon.h"
+#include "common/owner.h"
 #include "postern/setup.h"
 
 #define SQL_FILE "/etc/dovecot/postern-sql.conf.ext"
@@ -108,7 +108,7 @@ static int find_owner(const struct postern *postern, struct owner *owner_r)
 	snprintf(owner_r->user, sizeof(owner_r->user), "%.*s", (int)len, owner);
 	snprintf(owner_r->group, sizeof(owner_r->group), "%s",
 		 owner[len] == ':' ? owner + len + 1 : owner_r->user);
-	if (daemon_parse_owner(owner, &uid, &gid, &err) != RESULT_FOUND)
+	if (owner_parse(owner, &uid, &gid, &err) != RESULT_FOUND)
 		return postern_fail(postern, EX_CONFIG, "[mail] owner: %s", err.text);
 	owner_r->uid = uid;
 	group = getgrgid(gid);

@@ -15,7 +15,7 @@
 #include "common/accounts_edit.h"
 #include "common/address.h"
 #include "common/conf.h"
-#include "common/daemon.h"
+#include "common/owner.h"
 #include "common/password.h"
 #include "common/secret.h"
 #include "postern/postern.h"
@@ -189,7 +189,7 @@ static void show_owner(const struct postern *postern, struct output *output,
 	struct error err;
 
 	if (uid == (uid_t)-1 &&
-	    daemon_parse_owner(postern->settings.mail.owner, &uid, &gid, &err) != RESULT_FOUND) {
+	    owner_parse(postern->settings.mail.owner, &uid, &gid, &err) != RESULT_FOUND) {
 		output_text(output, "uid", NULL);
 		output_text(output, "gid", NULL);
 		return;

@@ -25,6 +25,7 @@
 #include "common/daemon.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "common/owner.h"
 
 #define WAIT_MS 20000
 
@@ -425,18 +426,17 @@ START_TEST(test_owner)
 	uid_t uid;
 	gid_t gid;
 	struct error err = {""};
-	ck_assert_int_eq(daemon_parse_owner("root", &uid, &gid, &err), RESULT_FOUND);
+	ck_assert_int_eq(owner_parse("root", &uid, &gid, &err), RESULT_FOUND);
 	ck_assert_uint_eq(uid, 0);
-	ck_assert_int_eq(daemon_parse_owner("54321", &uid, &gid, &err), RESULT_FOUND);
+	ck_assert_int_eq(owner_parse("54321", &uid, &gid, &err), RESULT_FOUND);
 	ck_assert_uint_eq(uid, 54321);
-	ck_assert_int_eq(daemon_parse_owner("54321:12345", &uid, &gid, &err), RESULT_FOUND);
+	ck_assert_int_eq(owner_parse("54321:12345", &uid, &gid, &err), RESULT_FOUND);
 	ck_assert_uint_eq(gid, 12345);
 	static const char *const bad[] = {
 		"",      ":", "root:", ":root", "no-such-user-here", "root:no-such-group-here",
 		"1:2:3", "-1"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(daemon_parse_owner(bad[i], &uid, &gid, &err) == RESULT_PERM, "%s",
-			      bad[i]);
+		ck_assert_msg(owner_parse(bad[i], &uid, &gid, &err) == RESULT_PERM, "%s", bad[i]);
 	ck_assert_int_eq(daemon_drop_privileges("root", &err), RESULT_PERM);
 	ck_assert_ptr_nonnull(strstr(err.text, "superuser"));
 	char self[20];
