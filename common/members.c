@@ -3,9 +3,10 @@
  *	members - the members of an alias row
  * DESCRIPTION
  *	What the database says passes as it stands; only an extension that is put into a member
- *makes it an address of ours, which then is quoted where RFC 5321 needs it. LIMITS Comments and
- *display names ("Bob <bob@example.com>") are not taken apart: no schema stores them, and Postfix
- *parses them itself.
+ *	makes it an address of ours, which then is quoted where RFC 5321 needs it.
+ * LIMITS
+ *	Comments and display names ("Bob <bob@example.com>") are not taken apart: no schema stores
+ *	them, and Postfix parses them itself.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

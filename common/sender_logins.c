@@ -3,11 +3,13 @@
  *	sender_logins - who may send as an address
  * DESCRIPTION
  *	One rule: you may send as what reaches you, plus the explicit grants. The address is
- *followed through alias rows to any depth; every live mailbox on the way that may send is a login.
- *Loops end because each address is visited once. LIMITS WALK_MAX addresses. An alias that reaches
- *more is PERM: asking again would not help, somebody has to change the rows (or the limit), and
- *Postfix makes a 4xx of it; an incomplete list would refuse honest senders with 553. A login that
- *holds a comma or blank cannot be told to Postfix and is left out.
+ *	followed through alias rows to any depth; every live mailbox on the way that may send is a
+ *	login. Loops end because each address is visited once.
+ * LIMITS
+ *	WALK_MAX addresses. An alias that reaches more is PERM: asking again would not help,
+ *	somebody has to change the rows (or the limit), and Postfix makes a 4xx of it; an incomplete
+ *	list would refuse honest senders with 553. A login that holds a comma or blank cannot be
+ *	told to Postfix and is left out.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

@@ -5,12 +5,14 @@
  *	Request: one netstring, the map's name, one space, the key; the key is raw and may hold
  *	spaces. Reply: one netstring, "OK data", "NOTFOUND ", "TEMP text" or "PERM text", at most
  *	100,000 bytes, without a newline behind it. One request is in flight on a connection;
- *several sent at once are answered in order. DESCRIPTION Answers are remembered under the request
- *as it came ("MAP KEY": map names hold no space, so the first one separates as surely as a NUL
- *would). While the database is away, an old answer is served with two exceptions. TEMP is never
- *remembered. And an old NOTFOUND is not served for maps in which it refuses mail or a sender: what
- *is new since then would bounce. LIMITS A change in the database is seen after the lifetimes of the
- *cache at the latest.
+ *	several sent at once are answered in order.
+ * DESCRIPTION
+ *	Answers are remembered under the request as it came ("MAP KEY": map names hold no space, so
+ *	the first one separates as surely as a NUL would). While the database is away, an old answer
+ *	is served with two exceptions. TEMP is never remembered. And an old NOTFOUND is not served
+ *	for maps in which it refuses mail or a sender: what is new since then would bounce.
+ * LIMITS
+ *	A change in the database is seen after the lifetimes of the cache at the latest.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
