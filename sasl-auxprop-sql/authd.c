@@ -48,50 +48,35 @@ static void authd_free(void *state)
 static enum result authd_check(void *state, struct error *err)
 {
 	const struct authd *authd = state;
-	struct accounts *accounts = NULL;
-	enum result result = accounts_open(authd->settings, authd->schema, &accounts, err);
 
-	if (result != RESULT_FOUND)
-		return result;
-	result = accounts_check(accounts, err);
-	accounts_free(&accounts);
-	return result;
+	return accounts_try(authd->settings, authd->schema, err);
 }
 
-static size_t authd_listeners(const struct settings *settings,
-			      struct daemon_listener listeners_r[4], struct error *err)
+static void add_listener(const struct settings *settings, const char *endpoints,
+			 const struct service *service, struct daemon_plan *plan)
 {
-	const struct endpoint_mode mode = {
-		.mode = (mode_t)settings->auth.socket_mode,
-		.group = settings->auth.socket_group,
-		.owner = "",
-	};
-	size_t count = 0;
-
-	if (settings->auth.saslauthd[0] != '\0')
-		listeners_r[count++] = (struct daemon_listener){settings->auth.saslauthd, mode,
-								&saslauthd_service};
-	if (settings->auth.authdaemond[0] != '\0')
-		listeners_r[count++] = (struct daemon_listener){settings->auth.authdaemond, mode,
-								&authdaemond_service};
-	if (count == 0)
-		error_set(err, "[auth] saslauthd and authdaemond are both empty: set a socket");
-	return count;
+	if (endpoints[0] != '\0')
+		plan->listeners[plan->listener_count++] = (struct daemon_listener){
+			.endpoints = endpoints,
+			.mode = {.mode = (mode_t)settings->auth.socket_mode,
+				 .group = settings->auth.socket_group},
+			.service = service,
+		};
 }
 
-static const char *authd_user(const struct settings *settings)
+static enum result authd_plan(const struct settings *settings, struct daemon_plan *plan_r,
+			      struct error *err)
 {
-	return settings->auth.user;
-}
-
-static size_t authd_workers(const struct settings *settings)
-{
-	return (size_t)settings->auth.workers;
-}
-
-static size_t authd_max_connections(const struct settings *settings)
-{
-	return (size_t)settings->auth.max_connections;
+	add_listener(settings, settings->auth.saslauthd, &saslauthd_service, plan_r);
+	add_listener(settings, settings->auth.authdaemond, &authdaemond_service, plan_r);
+	if (plan_r->listener_count == 0)
+		return result_error(
+			err, RESULT_PERM,
+			"[auth] saslauthd and authdaemond are both empty: set a socket");
+	plan_r->user = settings->auth.user;
+	plan_r->workers = settings->auth.workers;
+	plan_r->max_connections = settings->auth.max_connections;
+	return RESULT_FOUND;
 }
 
 static const struct daemon_program program = {
@@ -100,10 +85,7 @@ static const struct daemon_program program = {
 	.state_open = authd_open,
 	.state_free = authd_free,
 	.state_check = authd_check,
-	.listeners = authd_listeners,
-	.user = authd_user,
-	.workers = authd_workers,
-	.max_connections = authd_max_connections,
+	.plan = authd_plan,
 	.idle_ms = IDLE_MS,
 };
 

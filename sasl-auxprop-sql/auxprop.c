@@ -127,16 +127,6 @@ static enum result lookup_properties(struct lookup *lookup, struct error *err)
 	return known || !requested ? RESULT_FOUND : RESULT_NONE;
 }
 
-static bool lookup_is_empty(const struct lookup *lookup)
-{
-	const struct propval *property = lookup->sparams->utils->prop_get(lookup->sparams->propctx);
-
-	for (; property != NULL && property->name != NULL; property++)
-		if (property_name(lookup, property) != NULL)
-			return false;
-	return true;
-}
-
 /*
  * The withdrawn auxprop-hashed verifier (libsasl 2.1.23 to 2.1.27) puts the client's password into
  * userPassword and expects us to replace or remove it: left there, any password would pass.
@@ -157,10 +147,6 @@ static int auxprop_answer(struct lookup *lookup)
 		return SASL_NOMECH;
 	if ((lookup->flags & SASL_AUXPROP_VERIFY_AGAINST_HASH) != 0)
 		return refuse_hash_check(lookup->sparams);
-	if (lookup_is_empty(lookup))
-		return SASL_OK;
-	if (!source_has_values(lookup->source))
-		return SASL_NOMECH;
 	result = lookup_properties(lookup, &err);
 	secrets_free(&lookup->values);
 	return plugin_code(result, SASL_NOUSER, &lookup->login, &err);

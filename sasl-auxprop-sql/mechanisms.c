@@ -21,6 +21,10 @@
 #include "common/log.h"
 #include "common/secret.h"
 
+/* libsasl 2.1.28 sorts by the bits of a hash in the security flags, not in the features. */
+#define SECURITY_FLAGS                                                                             \
+	(SASL_SEC_NOANONYMOUS | SASL_SEC_PASS_CREDENTIALS | SASL_SET_HASH_STRENGTH_BITS(8))
+
 #define LOGIN_MAX 1024 /* bytes of a name or password in LOGIN, as in libsasl's own */
 
 static int protocol_error(const sasl_server_params_t *sparams, const char *text)
@@ -275,17 +279,15 @@ static void mechanisms_free(void *glob, const sasl_utils_t *utils)
 sasl_server_plug_t mechanism_plugins[2] = {
 	{
 		.mech_name = "PLAIN",
-		.security_flags = SASL_SEC_NOANONYMOUS | SASL_SEC_PASS_CREDENTIALS,
-		.features = SASL_FEAT_WANT_CLIENT_FIRST | SASL_FEAT_ALLOWS_PROXY |
-			    SASL_SET_HASH_STRENGTH_BITS(8),
+		.security_flags = SECURITY_FLAGS,
+		.features = SASL_FEAT_WANT_CLIENT_FIRST | SASL_FEAT_ALLOWS_PROXY,
 		.mech_new = plain_new,
 		.mech_step = plain_step,
 		.mech_free = mechanisms_free,
 	},
 	{
 		.mech_name = "LOGIN",
-		.security_flags = SASL_SEC_NOANONYMOUS | SASL_SEC_PASS_CREDENTIALS,
-		.features = SASL_SET_HASH_STRENGTH_BITS(8),
+		.security_flags = SECURITY_FLAGS,
 		.mech_new = login_new,
 		.mech_step = login_step,
 		.mech_dispose = login_dispose,

@@ -2,8 +2,8 @@
  * The plugin's source of answers.
  *
  * Files (postern.ini, its password file, the preset) are read by source_open(). The database is
- * connected at the first question and again after a fork: a connection inherited from the parent
- * process is abandoned, never closed, because closing it would end the parent's session too.
+ * connected at the first question. Programs that fork afterwards are sql.c's business: it leaves an
+ * inherited connection alone and opens another.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/authenticate.h"
 #include "common/log.h"
@@ -40,11 +39,9 @@ struct source {
 	struct schema *schema;
 	struct stock_query query; /* OPTIONS_STOCK */
 
-	pid_t pid; /* that made the handles below */
-	struct accounts *accounts;
+	struct accounts *accounts; /* the handles, NULL until the first question */
 	struct sql *sql;
 	struct sql_statement *statement;
-	void *inherited; /* what a parent process left; kept, so that leak checkers see it */
 };
 
 static enum log_level level_named(const char *name)
@@ -113,22 +110,6 @@ static void handles_free(struct source *source)
 	sql_free(&source->sql);
 }
 
-static void handles_abandon(struct source *source)
-{
-	source->inherited =
-		source->accounts != NULL ? (void *)source->accounts : (void *)source->sql;
-	source->accounts = NULL;
-	source->sql = NULL;
-	source->statement = NULL;
-}
-
-static void handles_check_owner(struct source *source)
-{
-	if (source->pid != getpid())
-		handles_abandon(source);
-	source->pid = getpid();
-}
-
 void source_free(struct source **source_p)
 {
 	struct source *source = *source_p;
@@ -136,7 +117,6 @@ void source_free(struct source **source_p)
 	*source_p = NULL;
 	if (source == NULL)
 		return;
-	handles_check_owner(source);
 	handles_free(source);
 	if (source->usable && source->options.kind == OPTIONS_CONFIG) {
 		schema_free(&source->schema);
@@ -187,7 +167,6 @@ static enum result source_connect(struct source *source, struct error *err)
 
 	if (result != RESULT_FOUND)
 		return result;
-	handles_check_owner(source);
 	if (source->options.kind == OPTIONS_CONFIG && source->accounts == NULL)
 		return accounts_open(&source->settings, source->schema, &source->accounts, err);
 	if (source->options.kind == OPTIONS_STOCK && source->statement == NULL)
@@ -325,11 +304,6 @@ enum result source_verify(struct source *source, const struct source_login *logi
 	if (result == RESULT_FOUND)
 		buf_append(account_r, login->name, login->len);
 	return result;
-}
-
-bool source_has_values(const struct source *source)
-{
-	return source->options.kind != OPTIONS_DAEMON;
 }
 
 bool source_values_vary(const struct source *source)

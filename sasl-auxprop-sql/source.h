@@ -42,13 +42,11 @@ enum result source_verify(struct source *source, const struct source_login *logi
 			  const char *password, struct buf *account_r, const char **reason_r,
 			  struct error *err) MUST_CHECK;
 
-/* Whether values can be fetched at all; not from a saslauthd socket. */
-bool source_has_values(const struct source *source);
 /* Whether source_values() depends on the property. */
 bool source_values_vary(const struct source *source);
 /*
  * The stored values of a login. PROPERTY without '*'. NONE: no such login, inactive, or barred from
- * sending. A FOUND may hold no value.
+ * sending; always from a saslauthd socket. A FOUND may hold no value.
  */
 enum result source_values(struct source *source, const struct source_login *login,
 			  const char *property, struct secrets *values_r,

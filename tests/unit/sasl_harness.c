@@ -29,7 +29,8 @@
 typedef int callback_function(void);
 
 static struct {
-	char plugins[96], conf[96];
+	char ours[96], stock[96], conf[96]; /* folders */
+	char plugins[200];                  /* the first two, in the order of loading */
 	bool running;
 	char log[65536];
 	size_t log_len;
@@ -93,7 +94,7 @@ static void link_plugins(void)
 	Dl_info library;
 
 	host_built("sasl-auxprop-sql/.libs/postern.so", target, sizeof(target));
-	snprintf(link_name, sizeof(link_name), "%s/postern.so", state.plugins);
+	snprintf(link_name, sizeof(link_name), "%s/postern.so", state.ours);
 	ck_assert_int_eq(symlink(target, link_name), 0);
 	/* libsasl's own plugins lie in the folder sasl2 beside the library. */
 	ck_assert_int_ne(dladdr((void *)(uintptr_t)sasl_server_init, &library), 0);
@@ -103,7 +104,7 @@ static void link_plugins(void)
 		snprintf(target, sizeof(target), "%s/sasl2/%s.so", folder, stock[i]);
 		if (access(target, R_OK) != 0)
 			ck_abort_msg("%s is missing: install libsasl2-modules", target);
-		snprintf(link_name, sizeof(link_name), "%s/%s.so", state.plugins, stock[i]);
+		snprintf(link_name, sizeof(link_name), "%s/%s.so", state.stock, stock[i]);
 		ck_assert_int_eq(symlink(target, link_name), 0);
 	}
 }
@@ -141,6 +142,12 @@ unsigned host_statements(void)
 	return atomic_exchange(&state.statements, 0);
 }
 
+void host_load_order(bool ours_first)
+{
+	snprintf(state.plugins, sizeof(state.plugins), "%s:%s",
+		 ours_first ? state.ours : state.stock, ours_first ? state.stock : state.ours);
+}
+
 void host_make(struct host *host)
 {
 	char ddl[1024];
@@ -151,9 +158,12 @@ void host_make(struct host *host)
 	ck_assert_int_eq(chmod(host->folder, 0755), 0);
 	snprintf(host->database, sizeof(host->database), "%s/mail.sqlite", host->folder);
 	snprintf(host->ini, sizeof(host->ini), "%s/postern.ini", host->folder);
-	snprintf(state.plugins, sizeof(state.plugins), "%s/plugins", host->folder);
+	snprintf(state.ours, sizeof(state.ours), "%s/ours", host->folder);
+	snprintf(state.stock, sizeof(state.stock), "%s/stock", host->folder);
 	snprintf(state.conf, sizeof(state.conf), "%s/conf", host->folder);
-	ck_assert_int_eq(mkdir(state.plugins, 0755), 0);
+	ck_assert_int_eq(mkdir(state.ours, 0755), 0);
+	ck_assert_int_eq(mkdir(state.stock, 0755), 0);
+	host_load_order(false);
 	ck_assert_int_eq(mkdir(state.conf, 0755), 0);
 	link_plugins();
 	snprintf(ddl, sizeof(ddl), "%s/schemas/postfixadmin.sqlite.sql", top_source());

@@ -22,6 +22,8 @@ struct host {
 
 /* Makes the folder, the plugins, the database with domain example.test, and postern.ini. */
 void host_make(struct host *host);
+/* Whether the plugin is loaded before libsasl's own; after them unless this is called. */
+void host_load_order(bool ours_first);
 /* Stops the SASL library when it runs, and removes the folder. */
 void host_free(struct host *host);
 
