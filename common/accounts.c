@@ -106,6 +106,18 @@ enum result accounts_check(struct accounts *accounts, struct error *err)
 	return result == RESULT_NONE ? RESULT_FOUND : result;
 }
 
+enum result accounts_try(const struct settings *settings, const struct schema *schema,
+			 struct error *err)
+{
+	struct accounts *accounts = NULL;
+	enum result result = accounts_open(settings, schema, &accounts, err);
+
+	if (result == RESULT_FOUND)
+		result = accounts_check(accounts, err);
+	accounts_free(&accounts);
+	return result;
+}
+
 const struct schema *accounts_schema(const struct accounts *accounts)
 {
 	return accounts->schema;

@@ -66,6 +66,9 @@ enum result accounts_open(const struct settings *settings, const struct schema *
 void accounts_free(struct accounts **accounts);
 /* A real round trip plus schema_check(): for start-up and health. */
 enum result accounts_check(struct accounts *accounts, struct error *err) MUST_CHECK;
+/* The same with a handle of its own, for --check and reloads. */
+enum result accounts_try(const struct settings *settings, const struct schema *schema,
+			 struct error *err) MUST_CHECK;
 const struct schema *accounts_schema(const struct accounts *accounts);
 struct schema_session *accounts_session(const struct accounts *accounts);
 

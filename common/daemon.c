@@ -46,9 +46,8 @@
 #define PACKAGE_VERSION "unknown"
 #endif
 
-#define DRAIN_MS      10000
-#define LISTENERS_MAX 4
-#define SPARE_FDS     256 /* database handles, files, log */
+#define DRAIN_MS  10000
+#define SPARE_FDS 256 /* database handles, files, log */
 
 struct listener {
 	const struct service *service;
@@ -63,7 +62,8 @@ struct daemon {
 	const char *file;
 	struct settings *settings;
 	void *state;
-	struct listener listeners[LISTENERS_MAX];
+	struct daemon_plan plan; /* of the settings at the start; a reload frees their strings */
+	struct listener listeners[DAEMON_LISTENERS_MAX];
 	size_t listener_count;
 	pthread_t main_thread;
 
@@ -212,22 +212,22 @@ static int dump_settings(const struct daemon *daemon)
 	return ok ? EX_OK : EX_OSERR;
 }
 
-static enum result parse_listeners(struct daemon *daemon, struct daemon_listener *listeners,
-				   struct error *err)
+static enum result make_plan(struct daemon *daemon, struct error *err)
 {
-	size_t count = daemon->program->listeners(daemon->settings, listeners, err);
-	if (count == 0)
-		return RESULT_PERM;
-	for (size_t i = 0; i < count; i++) {
+	enum result result = daemon->program->plan(daemon->settings, &daemon->plan, err);
+	if (result != RESULT_FOUND)
+		return result;
+	for (size_t i = 0; i < daemon->plan.listener_count; i++) {
+		const struct daemon_listener *planned = &daemon->plan.listeners[i];
 		struct listener *listener = &daemon->listeners[daemon->listener_count];
-		enum result result = endpoint_parse(listeners[i].endpoints, &listener->endpoints,
-						    &listener->count, err);
+		result = endpoint_parse(planned->endpoints, &listener->endpoints, &listener->count,
+					err);
 		if (result != RESULT_FOUND)
 			return result;
 		if (listener->count == 0)
 			continue;
-		listener->service = listeners[i].service;
-		listener->mode = listeners[i].mode;
+		listener->service = planned->service;
+		listener->mode = planned->mode;
 		daemon->listener_count++;
 	}
 	if (daemon->listener_count == 0)
@@ -259,7 +259,7 @@ static void free_listeners(struct daemon *daemon)
 /* Becomes the configured account if we are root; otherwise that is what --check can do. */
 static enum result become_user(const struct daemon *daemon, struct error *err)
 {
-	const char *user = daemon->program->user(daemon->settings);
+	const char *user = daemon->plan.user;
 	return user[0] == '\0' ? RESULT_FOUND : daemon_drop_privileges(user, err);
 }
 
@@ -281,10 +281,9 @@ static enum result check_state(struct daemon *daemon, struct error *err)
 
 static int run_check(struct daemon *daemon)
 {
-	struct daemon_listener listeners[LISTENERS_MAX] = {0};
 	struct error err = {""};
 	int code = EX_OK;
-	enum result result = parse_listeners(daemon, listeners, &err);
+	enum result result = make_plan(daemon, &err);
 	if (result == RESULT_FOUND) {
 		result = become_user(daemon, &err);
 		code = result == RESULT_FOUND ? EX_OK : EX_OSERR;
@@ -335,16 +334,15 @@ static void start_metrics(struct daemon *daemon)
 
 static enum result start_engines(struct daemon *daemon, struct error *err)
 {
-	const struct daemon_program *program = daemon->program;
 	for (size_t i = 0; i < daemon->listener_count; i++) {
 		struct listener *listener = &daemon->listeners[i];
 		const struct serve_config config = {
 			.service = listener->service,
 			.endpoints = listener->endpoints,
 			.endpoint_count = listener->count,
-			.workers = program->workers(daemon->settings),
-			.max_connections = program->max_connections(daemon->settings),
-			.idle_ms = program->idle_ms,
+			.workers = (size_t)daemon->plan.workers,
+			.max_connections = (size_t)daemon->plan.max_connections,
+			.idle_ms = daemon->program->idle_ms,
 			.state = daemon->state,
 		};
 		enum result result = serve_start(&config, &listener->serve, err);
@@ -488,18 +486,16 @@ static void stop(struct daemon *daemon)
 /* From root with sockets to READY=1. */
 static int start(struct daemon *daemon)
 {
-	const struct daemon_program *program = daemon->program;
-	struct daemon_listener listeners[LISTENERS_MAX] = {0};
 	struct error err = {""};
 	int code = EX_OSERR;
 	enum result result = sql_library_begin(&err);
 	if (result == RESULT_FOUND) {
-		result = parse_listeners(daemon, listeners, &err);
+		result = make_plan(daemon, &err);
 		if (result == RESULT_PERM)
 			code = EX_CONFIG;
 	}
 	if (result == RESULT_FOUND) {
-		raise_descriptor_limit(program->max_connections(daemon->settings) *
+		raise_descriptor_limit((size_t)daemon->plan.max_connections *
 				       daemon->listener_count);
 		result = open_listeners(daemon, &err);
 	}
@@ -516,7 +512,7 @@ static int start(struct daemon *daemon)
 	}
 	if (result == RESULT_FOUND)
 		return EX_OK;
-	log_error("not started program=%s error=<%s>", program->name, err.text);
+	log_error("not started program=%s error=<%s>", daemon->program->name, err.text);
 	return code;
 }
 

@@ -24,6 +24,16 @@ struct daemon_listener {
 	const struct service *service;
 };
 
+#define DAEMON_LISTENERS_MAX 2
+
+/* What the settings ask for; points into them. */
+struct daemon_plan {
+	struct daemon_listener listeners[DAEMON_LISTENERS_MAX];
+	size_t listener_count;
+	const char *user; /* the account to run as, "" = stay; its supplementary groups are taken */
+	int64_t workers, max_connections; /* of each listener */
+};
+
 struct daemon_program {
 	const char *name;     /* "postfix-lookup" */
 	const char *synopsis; /* for --help, after the common options; may be "" */
@@ -34,13 +44,9 @@ struct daemon_program {
 	void (*state_free)(void *state);
 	/* --check and reload: a real round trip to the database. May be NULL. */
 	enum result (*state_check)(void *state, struct error *err);
-	/* Fills up to 4 listeners; returns how many. PERM by returning 0 with ERR set. */
-	size_t (*listeners)(const struct settings *settings, struct daemon_listener listeners_r[4],
+	/* PERM: no listener is configured. PLAN_R comes as zeros. */
+	enum result (*plan)(const struct settings *settings, struct daemon_plan *plan_r,
 			    struct error *err);
-	/* The account to run as, "" = stay; its supplementary groups are taken. */
-	const char *(*user)(const struct settings *settings);
-	size_t (*workers)(const struct settings *settings);
-	size_t (*max_connections)(const struct settings *settings);
 	int64_t idle_ms;
 };
 

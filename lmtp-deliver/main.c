@@ -34,44 +34,25 @@ static void state_free(void *state)
 static enum result state_check(void *state, struct error *err)
 {
 	const struct session_state *shared = state;
-	struct accounts *accounts = NULL;
-	enum result result = accounts_open(shared->settings, shared->schema, &accounts, err);
 
-	if (result == RESULT_FOUND)
-		result = accounts_check(accounts, err);
-	accounts_free(&accounts);
-	return result;
+	return accounts_try(shared->settings, shared->schema, err);
 }
 
-static size_t listeners(const struct settings *settings, struct daemon_listener listeners_r[4],
+static enum result plan(const struct settings *settings, struct daemon_plan *plan_r,
 			struct error *err)
 {
-	if (!*settings->lmtp.listen) {
-		error_set(err, "[lmtp] listen is empty: name a socket");
-		return 0;
-	}
-	listeners_r[0] = (struct daemon_listener){
+	if (settings->lmtp.listen[0] == '\0')
+		return result_error(err, RESULT_PERM, "[lmtp] listen is empty: name a socket");
+	plan_r->listeners[plan_r->listener_count++] = (struct daemon_listener){
 		.endpoints = settings->lmtp.listen,
 		.mode = {.mode = (mode_t)settings->lmtp.socket_mode,
 			 .group = settings->lmtp.socket_group},
 		.service = &session_service,
 	};
-	return 1;
-}
-
-static const char *user(const struct settings *settings)
-{
-	return settings->mail.owner;
-}
-
-static size_t workers(const struct settings *settings)
-{
-	return (size_t)settings->lmtp.workers;
-}
-
-static size_t max_connections(const struct settings *settings)
-{
-	return (size_t)settings->lmtp.max_connections;
+	plan_r->user = settings->mail.owner;
+	plan_r->workers = settings->lmtp.workers;
+	plan_r->max_connections = settings->lmtp.max_connections;
+	return RESULT_FOUND;
 }
 
 static const struct daemon_program program = {
@@ -81,10 +62,7 @@ static const struct daemon_program program = {
 	.state_open = state_open,
 	.state_free = state_free,
 	.state_check = state_check,
-	.listeners = listeners,
-	.user = user,
-	.workers = workers,
-	.max_connections = max_connections,
+	.plan = plan,
 };
 
 int main(int argc, char **argv)

@@ -36,35 +36,22 @@ static enum result state_check(void *state, struct error *err)
 	return policy_check(state, err);
 }
 
-static size_t listeners(const struct settings *settings, struct daemon_listener listeners_r[4],
+static enum result plan(const struct settings *settings, struct daemon_plan *plan_r,
 			struct error *err)
 {
-	if (!settings->policy.listen[0]) {
-		error_set(err, "[policy] listen is empty: name a socket or HOST:PORT");
-		return 0;
-	}
-	listeners_r[0] = (struct daemon_listener){
+	if (settings->policy.listen[0] == '\0')
+		return result_error(err, RESULT_PERM,
+				    "[policy] listen is empty: name a socket or HOST:PORT");
+	plan_r->listeners[plan_r->listener_count++] = (struct daemon_listener){
 		.endpoints = settings->policy.listen,
 		.mode = {.mode = (mode_t)settings->policy.socket_mode,
 			 .group = settings->policy.socket_group},
 		.service = &policy_service,
 	};
-	return 1;
-}
-
-static const char *user(const struct settings *settings)
-{
-	return settings->policy.user;
-}
-
-static size_t workers(const struct settings *settings)
-{
-	return (size_t)settings->policy.workers;
-}
-
-static size_t max_connections(const struct settings *settings)
-{
-	return (size_t)settings->policy.max_connections;
+	plan_r->user = settings->policy.user;
+	plan_r->workers = settings->policy.workers;
+	plan_r->max_connections = settings->policy.max_connections;
+	return RESULT_FOUND;
 }
 
 int main(int argc, char **argv)
@@ -75,10 +62,7 @@ int main(int argc, char **argv)
 		.state_open = state_open,
 		.state_free = state_free,
 		.state_check = state_check,
-		.listeners = listeners,
-		.user = user,
-		.workers = workers,
-		.max_connections = max_connections,
+		.plan = plan,
 		.idle_ms = 0, /* Postfix pays a second for a connection that we closed */
 	};
 

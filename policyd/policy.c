@@ -42,10 +42,6 @@ struct policy {
 	struct limits *limits;
 };
 
-struct policy_worker {
-	struct accounts *accounts; /* NULL: nothing asks the database */
-};
-
 enum state { CONNECT, EHLO, HELO, MAIL, RCPT, DATA, END_OF_MESSAGE, VRFY, ETRN, OTHER };
 static const char *const state_names[] = {
 	[CONNECT] = "CONNECT", [EHLO] = "EHLO", [HELO] = "HELO",
@@ -171,45 +167,9 @@ void policy_free(struct policy **policy)
 	*policy = NULL;
 }
 
-enum result policy_check(struct policy *policy, struct error *err)
+enum result policy_check(const struct policy *policy, struct error *err)
 {
-	struct policy_worker *worker;
-	enum result result = policy_worker_open(policy, &worker, err);
-
-	if (result != RESULT_FOUND)
-		return result;
-	if (worker->accounts)
-		result = accounts_check(worker->accounts, err);
-	policy_worker_free(&worker);
-	return result;
-}
-
-enum result policy_worker_open(struct policy *policy, struct policy_worker **worker_r,
-			       struct error *err)
-{
-	struct policy_worker *worker = calloc(1, sizeof(*worker));
-	enum result result = RESULT_FOUND;
-
-	*worker_r = NULL;
-	if (!worker)
-		return result_error(err, RESULT_TEMP, "out of memory");
-	if (policy->schema)
-		result = accounts_open(policy->settings, policy->schema, &worker->accounts, err);
-	if (result != RESULT_FOUND) {
-		free(worker);
-		return result;
-	}
-	*worker_r = worker;
-	return RESULT_FOUND;
-}
-
-void policy_worker_free(struct policy_worker **worker)
-{
-	if (!*worker)
-		return;
-	accounts_free(&(*worker)->accounts);
-	free(*worker);
-	*worker = NULL;
+	return policy->schema ? accounts_try(policy->settings, policy->schema, err) : RESULT_FOUND;
 }
 
 static enum state request_state(const struct policy_request *request)
@@ -297,7 +257,7 @@ static bool decide_limits(struct policy *policy, const struct policy_request *re
 }
 
 /* True: the mailbox is full, and ACTION is set. */
-static bool decide_quota(struct policy *policy, struct policy_worker *worker,
+static bool decide_quota(struct policy *policy, struct accounts *accounts,
 			 const struct policy_request *request, struct buf *action)
 {
 	struct error err = {""};
@@ -307,13 +267,12 @@ static bool decide_quota(struct policy *policy, struct policy_worker *worker,
 
 	if (!policy->schema || request->recipient.len == 0)
 		return false;
-	if (!worker || !worker->accounts)
+	if (!accounts)
 		result = result_error(&err, RESULT_TEMP, "no database handle");
 	else
-		result = mailbox_quota_check(worker->accounts, policy->settings,
-					     request->recipient.data, request->recipient.len,
-					     slice_number(request->size, INT64_MAX, 0), &quota,
-					     &err);
+		result = mailbox_quota_check(
+			accounts, policy->settings, request->recipient.data, request->recipient.len,
+			slice_number(request->size, INT64_MAX, 0), &quota, &err);
 	if (result == RESULT_TEMP || result == RESULT_PERM) {
 		count_decision("mailbox_quota", result_name(result));
 		log_limited(&database_log, LOG_LEVEL_WARNING,
@@ -337,7 +296,7 @@ static bool decide_quota(struct policy *policy, struct policy_worker *worker,
 	return true;
 }
 
-void policy_decide(struct policy *policy, struct policy_worker *worker,
+void policy_decide(struct policy *policy, struct accounts *accounts,
 		   const struct policy_request *request, const char *peer, int64_t now_ms,
 		   struct buf *action)
 {
@@ -347,7 +306,7 @@ void policy_decide(struct policy *policy, struct policy_worker *worker,
 	if (state == RCPT || state == DATA || state == END_OF_MESSAGE)
 		if (decide_limits(policy, request, state, peer, now_ms, action))
 			return;
-	if (state == RCPT && decide_quota(policy, worker, request, action))
+	if (state == RCPT && decide_quota(policy, accounts, request, action))
 		return;
 	count_decision("none", "dunno");
 	buf_puts(action, "DUNNO");
@@ -355,12 +314,12 @@ void policy_decide(struct policy *policy, struct policy_worker *worker,
 
 /* False: nothing sensible can be said any more; close. */
 static bool answer_one(struct connection *connection, struct policy *policy,
-		       struct policy_worker *worker, const struct policy_request *request)
+		       struct accounts *accounts, const struct policy_request *request)
 {
 	struct buf action = BUF_INIT, reply = BUF_INIT;
 	enum io_result written = IO_FAILED;
 
-	policy_decide(policy, worker, request, connection->peer, deadline_now_ms(), &action);
+	policy_decide(policy, accounts, request, connection->peer, deadline_now_ms(), &action);
 	if (buf_ok(&action))
 		policy_reply_append(&reply, buf_str(&action));
 	if (!buf_ok(&action) || !buf_ok(&reply)) {
@@ -403,18 +362,21 @@ static enum serve_next handle(struct connection *connection, void *state, void *
 
 static enum result worker_open(void *state, void **worker_r, struct error *err)
 {
-	struct policy_worker *worker;
-	enum result result = policy_worker_open(state, &worker, err);
+	const struct policy *policy = state;
+	struct accounts *accounts = NULL;
+	enum result result = RESULT_FOUND;
 
-	*worker_r = worker;
+	if (policy->schema)
+		result = accounts_open(policy->settings, policy->schema, &accounts, err);
+	*worker_r = accounts;
 	return result;
 }
 
-static void worker_close(void *state)
+static void worker_close(void *worker)
 {
-	struct policy_worker *worker = state;
+	struct accounts *accounts = worker;
 
-	policy_worker_free(&worker);
+	accounts_free(&accounts);
 }
 
 const struct service policy_service = {

@@ -5,34 +5,30 @@
 #ifndef POSTERN_POLICYD_POLICY_H
 #define POSTERN_POLICYD_POLICY_H
 
+#include "common/accounts.h"
 #include "common/policy_attrs.h"
 #include "common/serve.h"
 #include "common/settings.h"
 
-struct policy;        /* one configuration; shared by all workers */
-struct policy_worker; /* one worker's database handle */
+struct policy; /* one configuration; shared by all workers */
 
 /* SETTINGS must outlive the policy. The database need not be there. */
 enum result policy_open(const struct settings *settings, struct policy **policy_r,
 			struct error *err) MUST_CHECK;
 void policy_free(struct policy **policy);
 /* A round trip to the database, if anything needs one. */
-enum result policy_check(struct policy *policy, struct error *err) MUST_CHECK;
-
-enum result policy_worker_open(struct policy *policy, struct policy_worker **worker_r,
-			       struct error *err) MUST_CHECK;
-void policy_worker_free(struct policy_worker **worker);
+enum result policy_check(const struct policy *policy, struct error *err) MUST_CHECK;
 
 /*
  * Appends the action for one request: "DUNNO", or a refusal. Never "OK", which would skip the
- * restrictions after ours. PEER is the connection's name ("unix", "127.0.0.1:4711"). WORKER may be
- * NULL (no database: what needs one is DUNNO). Logs every decision that is not a plain DUNNO.
+ * restrictions after ours. PEER is the connection's name ("unix", "127.0.0.1:4711"). ACCOUNTS may
+ * be NULL (no database: what needs one is DUNNO). Logs every decision that is not a plain DUNNO.
  */
-void policy_decide(struct policy *policy, struct policy_worker *worker,
+void policy_decide(struct policy *policy, struct accounts *accounts,
 		   const struct policy_request *request, const char *peer, int64_t now_ms,
 		   struct buf *action);
 
-/* State: struct policy; worker: struct policy_worker. */
+/* State: struct policy; worker: struct accounts, NULL when nothing needs the database. */
 extern const struct service policy_service;
 
 #endif

@@ -50,10 +50,6 @@ struct lookup {
 	_Atomic bool stale_said;
 };
 
-struct lookup_worker {
-	struct accounts *accounts;
-};
-
 static struct log_limit away_limit = {.interval_ms = 5000}, back_limit = {.interval_ms = 5000};
 static struct log_limit perm_limit = {.interval_ms = 1000}, bad_limit = {.interval_ms = 1000};
 
@@ -183,44 +179,29 @@ void lookup_free(void *state)
 
 enum result lookup_check(void *state, struct error *err)
 {
-	struct lookup *lookup = state;
-	struct accounts *accounts = NULL;
-	enum result result;
+	const struct lookup *lookup = state;
+	enum result result = accounts_try(lookup->settings, lookup->schema, err);
 
-	result = accounts_open(lookup->settings, lookup->schema, &accounts, err);
-	if (result == RESULT_FOUND)
-		result = accounts_check(accounts, err);
 	if (result == RESULT_FOUND)
 		metric_set(&database_up, 1);
-	accounts_free(&accounts);
 	return result;
 }
 
 static enum result worker_open(void *state, void **worker_r, struct error *err)
 {
-	struct lookup *lookup = state;
-	struct lookup_worker *worker = calloc(1, sizeof(*worker));
-	enum result result;
+	const struct lookup *lookup = state;
+	struct accounts *accounts = NULL;
+	enum result result = accounts_open(lookup->settings, lookup->schema, &accounts, err);
 
-	if (!worker)
-		return result_error(err, RESULT_TEMP, "out of memory");
-	result = accounts_open(lookup->settings, lookup->schema, &worker->accounts, err);
-	if (result != RESULT_FOUND) {
-		free(worker);
-		return result;
-	}
-	*worker_r = worker;
-	return RESULT_FOUND;
+	*worker_r = accounts;
+	return result;
 }
 
-static void worker_close(void *state)
+static void worker_close(void *worker)
 {
-	struct lookup_worker *worker = state;
+	struct accounts *accounts = worker;
 
-	if (!worker)
-		return;
-	accounts_free(&worker->accounts);
-	free(worker);
+	accounts_free(&accounts);
 }
 
 /*
@@ -295,21 +276,21 @@ static bool request_parse(struct request *request, const char *payload, size_t l
 	return true;
 }
 
-static enum result ask(struct lookup *lookup, struct lookup_worker *worker,
+static enum result ask(struct lookup *lookup, struct accounts *accounts,
 		       const struct request *request, struct buf *answer, struct error *err)
 {
 	enum result result;
 
-	if (!worker)
+	if (!accounts)
 		return result_error(err, RESULT_TEMP, "no database handle");
-	result = maps_lookup(worker->accounts, lookup->settings, request->map, request->key,
+	result = maps_lookup(accounts, lookup->settings, request->map, request->key,
 			     request->key_len, answer, NULL, err);
 	note_database(lookup, result, err);
 	return result;
 }
 
 /* From the cache, or asked. */
-static enum result find(struct lookup *lookup, struct lookup_worker *worker,
+static enum result find(struct lookup *lookup, struct accounts *accounts,
 			const struct request *request, struct buf *answer, struct error *err)
 {
 	struct buf old = BUF_INIT;
@@ -317,14 +298,14 @@ static enum result find(struct lookup *lookup, struct lookup_worker *worker,
 	enum result old_result = RESULT_NONE, result;
 
 	if (!lookup->cache)
-		return ask(lookup, worker, request, answer, err);
+		return ask(lookup, accounts, request, answer, err);
 	state = cache_get(lookup->cache, request->payload, request->len, &old_result, &old);
 	if (state == CACHE_FRESH && buf_ok(&old)) {
 		metric_add(&cache_hits, 1);
 		result = old_result;
 	} else {
 		metric_add(&cache_misses, 1);
-		result = ask(lookup, worker, request, answer, err);
+		result = ask(lookup, accounts, request, answer, err);
 		if (result == RESULT_FOUND || result == RESULT_NONE) {
 			cache_put(lookup->cache, request->payload, request->len, result,
 				  answer->data, answer->len);
@@ -391,7 +372,7 @@ static int64_t now_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static void serve_request(struct lookup *lookup, struct lookup_worker *worker, const char *payload,
+static void serve_request(struct lookup *lookup, struct accounts *accounts, const char *payload,
 			  size_t len, struct buf *out)
 {
 	int64_t start = now_us();
@@ -405,7 +386,7 @@ static void serve_request(struct lookup *lookup, struct lookup_worker *worker, c
 	else if (map_index(request.map) == MAPS_MAX)
 		result = result_error(&err, RESULT_PERM, "no map is called \"%s\"", request.map);
 	else
-		result = find(lookup, worker, &request, &answer, &err);
+		result = find(lookup, accounts, &request, &answer, &err);
 	if (result == RESULT_FOUND && !buf_ok(&answer))
 		result = result_error(&err, RESULT_TEMP, "out of memory");
 	if (result == RESULT_PERM)

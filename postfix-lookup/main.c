@@ -19,35 +19,22 @@
  */
 #define IDLE_MS (15 * 60 * 1000)
 
-static size_t listeners(const struct settings *settings, struct daemon_listener listeners_r[4],
+static enum result plan(const struct settings *settings, struct daemon_plan *plan_r,
 			struct error *err)
 {
-	if (*settings->lookup.listen == '\0') {
-		error_set(err, "[lookup] listen is empty: name a socket or HOST:PORT");
-		return 0;
-	}
-	listeners_r[0] = (struct daemon_listener){
+	if (settings->lookup.listen[0] == '\0')
+		return result_error(err, RESULT_PERM,
+				    "[lookup] listen is empty: name a socket or HOST:PORT");
+	plan_r->listeners[plan_r->listener_count++] = (struct daemon_listener){
 		.endpoints = settings->lookup.listen,
 		.mode = {.mode = (mode_t)settings->lookup.socket_mode,
 			 .group = settings->lookup.socket_group},
 		.service = &lookup_service,
 	};
-	return 1;
-}
-
-static const char *user(const struct settings *settings)
-{
-	return settings->lookup.user;
-}
-
-static size_t workers(const struct settings *settings)
-{
-	return (size_t)settings->lookup.workers;
-}
-
-static size_t max_connections(const struct settings *settings)
-{
-	return (size_t)settings->lookup.max_connections;
+	plan_r->user = settings->lookup.user;
+	plan_r->workers = settings->lookup.workers;
+	plan_r->max_connections = settings->lookup.max_connections;
+	return RESULT_FOUND;
 }
 
 int main(int argc, char **argv)
@@ -58,10 +45,7 @@ int main(int argc, char **argv)
 		.state_open = lookup_open,
 		.state_free = lookup_free,
 		.state_check = lookup_check,
-		.listeners = listeners,
-		.user = user,
-		.workers = workers,
-		.max_connections = max_connections,
+		.plan = plan,
 		.idle_ms = IDLE_MS,
 	};
 

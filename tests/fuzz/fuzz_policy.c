@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct settings settings;
 static struct policy *policy;
-static struct policy_worker *worker;
+static void *worker;
 
 static void must(bool good, const char *what)
 {
@@ -98,7 +98,7 @@ static void start(void)
 	settings.database.driver = strdup(fake);
 	settings.database.hosts = strdup(fake);
 	if (policy_open(&settings, &policy, &err) != RESULT_FOUND ||
-	    policy_worker_open(policy, &worker, &err) != RESULT_FOUND) {
+	    policy_service.worker_open(policy, &worker, &err) != RESULT_FOUND) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}

@@ -77,33 +77,22 @@ static enum serve_next reply(struct connection *connection, void *state, void *w
 
 static const struct service reply_service = {.name = "reply", .handle = reply, .input_max = 1000};
 
-static size_t listeners(const struct settings *settings, struct daemon_listener listeners_r[4],
+static enum result plan(const struct settings *settings, struct daemon_plan *plan_r,
 			struct error *err)
 {
 	(void)err;
-	listeners_r[0] = (struct daemon_listener){
+	plan_r->listeners[0] = (struct daemon_listener){
 		.endpoints = settings->lookup.listen,
 		.mode = {(mode_t)settings->lookup.socket_mode, settings->lookup.socket_group, ""},
 		.service = &reply_service,
 	};
-	listeners_r[1] = (struct daemon_listener){.endpoints = settings->auth.saslauthd,
-						  .service = &reply_service};
-	return 2;
-}
-
-static const char *user(const struct settings *settings)
-{
-	return settings->lookup.user;
-}
-
-static size_t workers(const struct settings *settings)
-{
-	return (size_t)settings->lookup.workers;
-}
-
-static size_t max_connections(const struct settings *settings)
-{
-	return (size_t)settings->lookup.max_connections;
+	plan_r->listeners[1] = (struct daemon_listener){.endpoints = settings->auth.saslauthd,
+							.service = &reply_service};
+	plan_r->listener_count = 2;
+	plan_r->user = settings->lookup.user;
+	plan_r->workers = settings->lookup.workers;
+	plan_r->max_connections = settings->lookup.max_connections;
+	return RESULT_FOUND;
 }
 
 static const struct daemon_program program = {
@@ -112,10 +101,7 @@ static const struct daemon_program program = {
 	.state_open = open_state,
 	.state_free = free,
 	.state_check = check_number,
-	.listeners = listeners,
-	.user = user,
-	.workers = workers,
-	.max_connections = max_connections,
+	.plan = plan,
 };
 
 /* The rig: a folder with a configuration, a socket and a log, and the process. */
