@@ -4,7 +4,9 @@
  * A query may have alternatives (sql, sql.2, sql.3, ...) for older layouts. The first one that the
  * database can prepare is taken, once per handle. Only an unknown table or column moves on to the
  * next one: a missing right or a database that is away must never look like an older layout,
- * because its answers would then be wrong instead of late.
+ * because its answers would then be wrong instead of late. For the same reason the process never
+ * goes back to an older alternative than one that it has used: a table that is gone meanwhile is
+ * being restored from a dump.
  *
  * The table of queries below is the contract with accounts.c and accounts_edit.c; a preset with a
  * name, parameter or column outside it is refused, since that is a typing error. A write may have
@@ -20,6 +22,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +85,7 @@ struct schema {
 	const char *name;
 	struct query *queries;
 	size_t query_count;
+	_Atomic unsigned *newest; /* for each query the first alternative ever used; 0: none yet */
 };
 
 struct prepared {
@@ -261,6 +265,11 @@ enum result schema_load(const char *preset, struct schema **schema_r, struct err
 		result = conf_file_read(schema->path, &schema->file, err);
 	if (result == RESULT_FOUND)
 		result = load_sections(schema, err);
+	if (result == RESULT_FOUND) {
+		schema->newest = calloc(schema->query_count + 1, sizeof *schema->newest);
+		if (schema->newest == NULL)
+			result = result_error(err, RESULT_TEMP, "out of memory");
+	}
 	if (result != RESULT_FOUND) {
 		schema_free(&schema);
 		return result;
@@ -280,6 +289,7 @@ void schema_free(struct schema **schema_p)
 		return;
 	conf_file_free(&schema->file);
 	free(schema->queries);
+	free(schema->newest);
 	free(schema->path);
 	free(schema);
 	*schema_p = NULL;
@@ -382,17 +392,30 @@ static enum result check_statement(const struct query *query, const struct sql_s
 	return RESULT_FOUND;
 }
 
+/* Threads may choose at the same moment: the newest layout that one of them has seen stays. */
+static void note_alternative(_Atomic unsigned *newest, unsigned alternative)
+{
+	unsigned seen = atomic_load(newest);
+
+	while ((seen == 0 || alternative < seen) &&
+	       !atomic_compare_exchange_weak(newest, &seen, alternative))
+		;
+}
+
 static enum result prepare_alternatives(struct schema_session *session, const struct query *query,
 					struct prepared *prepared, struct error *err)
 {
+	_Atomic unsigned *newest = &session->schema->newest[query - session->schema->queries];
 	enum result result = RESULT_PERM;
-	unsigned i = 0;
+	unsigned i = 0, last = atomic_load(newest);
 
 	if (prepared->statement != NULL)
 		return RESULT_FOUND;
+	if (last == 0)
+		last = query->count;
 	do {
 		result = sql_prepare(session->sql, query->texts[i++], &prepared->statement, err);
-	} while (result == RESULT_PERM && sql_missing(session->sql) && i < query->count);
+	} while (result == RESULT_PERM && sql_missing(session->sql) && i < last);
 	if (result == RESULT_FOUND)
 		result = check_statement(query, prepared->statement, err);
 	if (result != RESULT_FOUND) {
@@ -402,6 +425,7 @@ static enum result prepare_alternatives(struct schema_session *session, const st
 		return result;
 	}
 	prepared->alternative = i;
+	note_alternative(newest, i);
 	log_debug("query prepared preset=%s query=%s alternative=%u", session->schema->name,
 		  query->name, i);
 	return RESULT_FOUND;

@@ -5,7 +5,8 @@
  * [preset]            name, description, detect (a statement that only this schema can prepare)
  * [defaults]          password_scheme, quota_unit (bytes per unit), local_transports, ...
  * [query NAME]        sql = "..."; sql.2, sql.3 ... are alternatives for older layouts: the first
- *                     one that this database can prepare is taken, once per handle
+ *                     one that this database can prepare is taken, once per handle; none that
+ *                     is older than one taken before
  * [ddl DRIVER]        file = NAME (for `postern db init`)
  * [dovecot]           password_query, user_query, iterate_query (for `postern setup dovecot`)
  */
@@ -18,7 +19,7 @@
 #include "common/result.h"
 #include "common/sql.h"
 
-struct schema; /* the loaded preset: immutable, shared by all threads */
+struct schema; /* the loaded preset, shared by all threads */
 
 /*
  * PRESET is a name (searched in the compiled-in data directory, or in the environment variable
