@@ -72,6 +72,7 @@ static void setup(void)
 {
 	log_set_level(LOG_LEVEL_ERROR);
 	err.text[0] = '\0';
+	server_do("start"); /* a test that failed may have left it stopped or paused */
 	server_run("DROP TABLE IF EXISTS users;"
 		   "CREATE TABLE users (id VARCHAR(64) PRIMARY KEY, name VARCHAR(64))"
 		   " CHARACTER SET utf8mb4;"
