@@ -245,14 +245,13 @@ static bool check_quota(const struct settings *settings, const struct maildir_ta
 
 	if (quota.limit_bytes == 0 && quota.limit_messages == 0)
 		return true;
-	result = maildir_open(target, false, &fd, err);
+	/* Made, too: counting writes by way of tmp/, which a Maildir left half-made does not have. */
+	result = maildir_open(target, true, &fd, err);
 	if (result == RESULT_FOUND) {
 		result = quota_check(fd, &quota, (int64_t)size, err);
 		if (result != RESULT_FOUND)
 			error_prefix(err, "%s", target->directory);
 		(void)close(fd);
-	} else if (result == RESULT_NONE) { /* the first message: nothing is used yet */
-		result = RESULT_FOUND;
 	}
 	if (result != RESULT_FOUND) {
 		outcome_set(outcome, 451, "4.2.0", "the mailbox cannot be used now");

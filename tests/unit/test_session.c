@@ -982,6 +982,27 @@ START_TEST(test_quota)
 }
 END_TEST
 
+/*
+ * A Maildir with a quota that was left half-made (a crash; a home that another program made first)
+ * is completed by the next delivery, as one without a quota is.
+ */
+START_TEST(test_quota_of_half_made_maildir)
+{
+	char path[300];
+
+	(void)snprintf(path, sizeof(path), "%s/example.com", base);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/example.com/small", base);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/example.com/small/new", base);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	greet();
+	deliver_to("small@example.com", "250");
+	quit();
+	ck_assert_int_eq(count_files("example.com/small", "new"), 1);
+}
+END_TEST
+
 /* 20 MB, through the file on disk. */
 START_TEST(test_big_message)
 {
@@ -1215,6 +1236,7 @@ static TCase *dialogue_tests(void)
 	tcase_add_test(tests, test_disk_full_in_the_body);
 	tcase_add_test(tests, test_folder);
 	tcase_add_test(tests, test_quota);
+	tcase_add_test(tests, test_quota_of_half_made_maildir);
 	tcase_add_test(tests, test_big_message);
 	tcase_add_test(tests, test_settings);
 	tcase_add_test(tests, test_worker);
