@@ -2,7 +2,7 @@
  * io - reads and writes with a deadline
  *
  * Sockets are never made to block: each call asks the kernel not to wait and poll(2) does the
- * waiting. Other descriptors (the pipe of a delivery agent, --stdio) are polled before each call.
+ * waiting. Other descriptors (the pipe of a delivery agent) are polled before each call.
  * A deadline that has passed ends a read even if bytes are there, so that a peer who trickles
  * cannot stretch it. A peer that resets the connection counts as one that closed.
  *

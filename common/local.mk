@@ -57,7 +57,6 @@ libpostern_daemon_la_SOURCES = \
 	%D%/metrics.c %D%/metrics.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/serve.c %D%/serve.h \
-	%D%/serve_stdio.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/daemon_process.c
 libpostern_daemon_la_LIBADD = libpostern-core.la $(MICROHTTPD_LIBS)

@@ -333,14 +333,6 @@ static enum result recount(int maildir_fd, struct quota *quota, struct error *er
 	return RESULT_FOUND;
 }
 
-enum result quota_read(int maildir_fd, struct quota *quota, struct error *err)
-{
-	bool fresh;
-	enum result result = read_file(maildir_fd, quota, &fresh, err);
-
-	return result == RESULT_NONE ? recount(maildir_fd, quota, err) : result;
-}
-
 enum result quota_check(int maildir_fd, struct quota *quota, int64_t bytes, struct error *err)
 {
 	bool fresh;

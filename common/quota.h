@@ -17,11 +17,10 @@ struct quota {
 	int64_t used_bytes, used_messages;
 };
 
-/* MAILDIR_FD is the Maildir's directory. Sets used_*; rewrites the file when it must recount. */
-enum result quota_read(int maildir_fd, struct quota *quota, struct error *err) MUST_CHECK;
 /*
- * The same for one more message of BYTES: a file that says "full" is believed only when it was
- * recounted within 15 minutes and not appended to since; else the files are counted first.
+ * MAILDIR_FD is the Maildir's directory. Sets used_*; rewrites the file when it must recount. A
+ * file that says "full" for one more message of BYTES is believed only when it was recounted within
+ * 15 minutes and not appended to since; else the files are counted first.
  */
 enum result quota_check(int maildir_fd, struct quota *quota, int64_t bytes,
 			struct error *err) MUST_CHECK;

@@ -83,7 +83,5 @@ void serve_stop(struct serve **serve, int64_t drain_ms);
  * command. */
 bool serve_stopping(void);
 size_t serve_connections(const struct serve *serve);
-/* One connection on descriptors 0 (for spawn(8) and tests), in the calling thread, until EOF. */
-enum result serve_stdio(const struct service *service, void *state, struct error *err) MUST_CHECK;
 
 #endif

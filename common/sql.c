@@ -419,11 +419,6 @@ void sql_rollback(struct sql *sql)
 	sql->transaction = TRANSACTION_NONE;
 }
 
-const char *sql_driver_name(const struct sql *sql)
-{
-	return sql->driver->name;
-}
-
 const char *sql_host(const struct sql *sql)
 {
 	return sql->tried ? sql->hosts[sql->current].name : "";

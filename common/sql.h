@@ -91,7 +91,6 @@ enum result sql_begin(struct sql *sql, struct error *err) MUST_CHECK;
 enum result sql_commit(struct sql *sql, struct error *err) MUST_CHECK;
 void sql_rollback(struct sql *sql);
 
-const char *sql_driver_name(const struct sql *sql);
 /* The host or file in use, or last tried; "" before. For logs. */
 const char *sql_host(const struct sql *sql);
 /* Counts connections made; a change means that a failover or reconnect happened. */

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/deadline.h"
@@ -443,37 +442,6 @@ START_TEST(metrics_count)
 }
 END_TEST
 
-/* The engine's own loop around the service: one connection on descriptor 0. */
-START_TEST(over_stdio)
-{
-	static const char request[] = "36:virtual_alias_maps sales@example.com,";
-	static const char reply[] = "20:OK alice@example.com,";
-	struct buf bytes = BUF_INIT;
-	int status;
-	pid_t child = fork();
-
-	ck_assert_int_ge(child, 0);
-	if (child == 0) {
-		struct error err = {""};
-
-		close(peer);
-		if (dup2(connection.fd, 0) < 0)
-			_exit(2);
-		close(connection.fd);
-		_exit(serve_stdio(&lookup_service, state, &err) == RESULT_FOUND ? 0 : 1);
-	}
-	for (size_t i = 0; i < sizeof(request) - 1; i++)
-		ck_assert_int_eq(io_write(peer, request + i, 1, deadline_in(5000)), IO_OK);
-	while (bytes.len < sizeof(reply) - 1)
-		ck_assert_int_eq(io_read(peer, &bytes, 4096, deadline_in(20000)), IO_OK);
-	ck_assert_str_eq(buf_str(&bytes), reply);
-	ck_assert_int_eq(shutdown(peer, SHUT_WR), 0);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
-	buf_free(&bytes);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("lookup");
@@ -503,7 +471,6 @@ int main(void)
 	tcase_add_test(tests, cache_never_refuses_with_an_old_none);
 	tcase_add_test(tests, cache_old_answers_end);
 	tcase_add_test(tests, metrics_count);
-	tcase_add_test(tests, over_stdio);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -506,32 +505,6 @@ START_TEST(check_needs_the_database)
 }
 END_TEST
 
-/* One connection on standard input, as under spawn(8). */
-START_TEST(on_standard_input)
-{
-	int pair[2], status;
-	pid_t child;
-
-	load(limit_of_ten);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	child = fork();
-	if (child == 0) {
-		struct error err;
-
-		dup2(pair[1], 0);
-		close(pair[0]);
-		close(pair[1]);
-		_exit(serve_stdio(&policy_service, policy, &err) == RESULT_FOUND ? 0 : 1);
-	}
-	close(pair[1]);
-	ck_assert_str_eq(ask(pair[0], request("DATA", "", "a.1", 10, "a", "")), "DUNNO");
-	ck_assert_str_eq(ask(pair[0], request("DATA", "", "a.2", 1, "a", "")), OVER);
-	close(pair[0]);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("policy");
@@ -555,7 +528,6 @@ int main(void)
 	tcase_add_test(tests, without_a_worker);
 	tcase_add_test(tests, metrics_tell);
 	tcase_add_test(tests, check_needs_the_database);
-	tcase_add_test(tests, on_standard_input);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

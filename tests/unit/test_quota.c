@@ -113,7 +113,7 @@ START_TEST(test_recount_when_missing)
 	fill();
 	ck_assert_int_eq(quota_peek(top_fd, &quota, &err), RESULT_NONE);
 	ck_assert_ptr_null(get("maildirsize"));
-	ck_assert_msg(quota_read(top_fd, &quota, &err) == RESULT_FOUND, "%s", err.text);
+	ck_assert_msg(quota_check(top_fd, &quota, 0, &err) == RESULT_FOUND, "%s", err.text);
 	ck_assert_int_eq(quota.used_bytes, FILL_BYTES);
 	ck_assert_int_eq(quota.used_messages, FILL_MESSAGES);
 	ck_assert_str_eq(get("maildirsize"), "100000S,50C\n        1239            6\n");
@@ -135,7 +135,7 @@ START_TEST(test_header)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct quota quota = limits(rows[i].bytes, rows[i].messages);
 
-		ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+		ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 		ck_assert_int_eq(strncmp(get("maildirsize"), rows[i].line, strlen(rows[i].line)),
 				 0);
 	}
@@ -160,7 +160,7 @@ START_TEST(test_trusted)
 		struct quota quota = limits(1000, 7);
 
 		put("maildirsize", rows[i].text);
-		ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+		ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 		ck_assert_msg(quota.used_bytes == rows[i].bytes &&
 				      quota.used_messages == rows[i].messages,
 			      "row %zu: %lld %lld", i, (long long)quota.used_bytes,
@@ -206,7 +206,7 @@ START_TEST(test_not_trusted)
 		put("maildirsize", text);
 		ck_assert_msg(quota_peek(top_fd, &quota, &err) == RESULT_NONE, "row %zu", i);
 		ck_assert_str_eq(get("maildirsize"), text);
-		ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+		ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 		ck_assert_msg(quota.used_bytes == FILL_BYTES &&
 				      quota.used_messages == FILL_MESSAGES,
 			      "row %zu: %lld", i, (long long)quota.used_bytes);
@@ -231,11 +231,11 @@ START_TEST(test_add)
 
 	ck_assert_int_eq(quota_add(top_fd, 5, 1, &err), RESULT_FOUND);
 	ck_assert_ptr_null(get("maildirsize")); /* not made: it would claim an empty Maildir */
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 	ck_assert_int_eq(quota_add(top_fd, 123, 1, &err), RESULT_FOUND);
 	ck_assert_int_eq(quota_add(top_fd, -23, -1, &err), RESULT_FOUND);
 	ck_assert_str_eq(get("maildirsize"), "1000S\n           0            0\n123 1\n-23 -1\n");
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 100);
 	ck_assert_int_eq(quota.used_messages, 0);
 }
@@ -297,21 +297,21 @@ START_TEST(test_planted)
 
 	put("secret", "1000S\n10 1\n");
 	ck_assert_int_eq(symlinkat("secret", top_fd, "maildirsize"), 0);
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_TEMP);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_TEMP);
 	ck_assert_int_eq(quota_peek(top_fd, &quota, &err), RESULT_TEMP);
 	ck_assert_int_eq(quota_add(top_fd, 1, 1, &err), RESULT_TEMP);
 	ck_assert_ptr_nonnull(strstr(err.text, "maildirsize"));
 	ck_assert_str_eq(get("secret"), "1000S\n10 1\n");
 	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
 	ck_assert_int_eq(mkfifoat(top_fd, "maildirsize", 0600), 0);
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_TEMP);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_TEMP);
 	ck_assert_ptr_nonnull(strstr(err.text, "not a regular file"));
 	ck_assert_int_eq(quota_add(top_fd, 1, 1, &err), RESULT_TEMP);
 	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
 	/* A folder that leads outside does not count. */
 	put("new/1,S=10", "x");
 	ck_assert_int_eq(symlinkat(".", top_fd, ".again"), 0);
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 10);
 }
 END_TEST
@@ -321,7 +321,7 @@ START_TEST(test_cannot_write)
 	struct quota quota = limits(1000, 0);
 
 	ck_assert_int_eq(unlinkat(top_fd, "tmp", AT_REMOVEDIR), 0);
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_TEMP);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_TEMP);
 	ck_assert_ptr_nonnull(strstr(err.text, "No such file"));
 }
 END_TEST
@@ -332,7 +332,7 @@ START_TEST(test_parallel_adds)
 	struct quota quota = limits(1000000, 0);
 	pid_t pids[8];
 
-	ck_assert_int_eq(quota_read(top_fd, &quota, &err), RESULT_FOUND);
+	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
 	for (size_t i = 0; i < 8; i++) {
 		pids[i] = fork();
 		if (pids[i] == 0) {

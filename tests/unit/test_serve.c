@@ -720,35 +720,6 @@ START_TEST(test_refused)
 }
 END_TEST
 
-static void *stdio_main(void *argument)
-{
-	struct error err;
-	return serve_stdio(&echo_service, argument, &err) == RESULT_FOUND ? argument : NULL;
-}
-
-START_TEST(test_stdio)
-{
-	int pair[2];
-	struct shared shared = {.number = 3};
-	pthread_t thread;
-	void *result;
-	log_set_sink(quiet, NULL);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	ck_assert_int_eq(dup2(pair[0], 0), 0);
-	close(pair[0]);
-	ck_assert_int_eq(pthread_create(&thread, NULL, stdio_main, &shared), 0);
-	ask(pair[1], "a\n", "3 a");
-	ck_assert(put(pair[1], "b"));
-	ask(pair[1], "c\n", "3 bc");
-	close(pair[1]);
-	pthread_join(thread, &result);
-	ck_assert_ptr_eq(result, &shared);
-	ck_assert_int_eq(shared.open, 0);
-	ck_assert_int_eq(closed, 1);
-	ck_assert_int_eq(broken, 0);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("serve");
@@ -767,7 +738,6 @@ int main(void)
 	tcase_add_test(tcase, test_many_idle);
 	tcase_add_test(tcase, test_no_descriptors);
 	tcase_add_test(tcase, test_refused);
-	tcase_add_test(tcase, test_stdio);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
