@@ -191,10 +191,28 @@ static void sqlite_finish(void *statement_p)
 	statement->done = true;
 }
 
+/*
+ * Turns the row's values into text now: later there is no way to tell SQL NULL from a want of
+ * memory.
+ */
+static int convert_row(const struct sqlite_statement *statement)
+{
+	int count = sqlite3_column_count(statement->handle);
+
+	for (int i = 0; i < count; i++)
+		if (sqlite3_column_type(statement->handle, i) != SQLITE_NULL &&
+		    sqlite3_column_text(statement->handle, i) == NULL &&
+		    sqlite3_errcode(statement->connection->db) == SQLITE_NOMEM)
+			return SQLITE_NOMEM;
+	return SQLITE_ROW;
+}
+
 static enum sql_fault fetch(struct sqlite_statement *statement, struct error *err)
 {
 	int code = sqlite3_step(statement->handle);
 
+	if (code == SQLITE_ROW)
+		code = convert_row(statement);
 	statement->row_waits = code == SQLITE_ROW;
 	statement->done = code != SQLITE_ROW;
 	if (code == SQLITE_ROW || code == SQLITE_DONE)

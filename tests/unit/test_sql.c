@@ -424,6 +424,62 @@ START_TEST(test_sqlite_values)
 }
 END_TEST
 
+/* Memory that fails on command: the COUNTDOWNth allocation, once. */
+static sqlite3_mem_methods memory;
+static long countdown;
+
+static void *failing_malloc(int size)
+{
+	return countdown > 0 && --countdown == 0 ? NULL : memory.xMalloc(size);
+}
+
+static void *failing_realloc(void *data, int size)
+{
+	return countdown > 0 && --countdown == 0 ? NULL : memory.xRealloc(data, size);
+}
+
+/* A value that could not be fetched for want of memory is not SQL NULL: that would be an answer. */
+START_TEST(test_sqlite_out_of_memory)
+{
+	sqlite3_mem_methods failing;
+	struct sql *sql;
+	struct sql_statement *statement;
+	bool done = false;
+
+	ck_assert_int_eq(sqlite3_shutdown(), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory), SQLITE_OK);
+	failing = memory;
+	failing.xMalloc = failing_malloc;
+	failing.xRealloc = failing_realloc;
+	ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_MALLOC, &failing), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0), SQLITE_OK);
+	sql = open_sqlite(false, false);
+	ck_assert_int_eq(
+		sql_prepare(sql, "SELECT n, name FROM users WHERE id = :id", &statement, &err),
+		RESULT_FOUND);
+	for (long nth = 1; !done; nth++) {
+		enum result result;
+
+		ck_assert_int_lt(nth, 10000);
+		countdown = nth;
+		result = ask(statement, "1");
+		if (result == RESULT_FOUND) {
+			const char *text = sql_text(statement, 0);
+
+			ck_assert_msg(text != NULL, "allocation %ld", nth);
+			ck_assert_str_eq(text, "1");
+			ck_assert_str_eq(sql_text(statement, 1), "one");
+			done = countdown > 0;
+		} else {
+			ck_assert_int_eq(result, RESULT_TEMP);
+		}
+		countdown = 0;
+	}
+	ck_assert_int_eq(ask(statement, "1"), RESULT_FOUND);
+	sql_free(&sql);
+}
+END_TEST
+
 START_TEST(test_sqlite_large)
 {
 	const size_t size = 1000000;
@@ -655,6 +711,7 @@ int main(void)
 	tcase_add_checked_fixture(sqlite, setup_sqlite, NULL);
 	tcase_set_timeout(sqlite, 60);
 	tcase_add_test(sqlite, test_sqlite_values);
+	tcase_add_test(sqlite, test_sqlite_out_of_memory);
 	tcase_add_test(sqlite, test_sqlite_large);
 	tcase_add_test(sqlite, test_sqlite_statements);
 	tcase_add_test(sqlite, test_sqlite_files);
