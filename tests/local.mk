@@ -126,6 +126,10 @@ endif
 %C%_fuzz_fuzz_smtp_line_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_password_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+fake_host = %D%/fuzz/fake_host.c %D%/fuzz/fake_host.h
+%C%_fuzz_fuzz_policy_SOURCES = %D%/fuzz/fuzz_policy.c $(fake_host)
+%C%_fuzz_fuzz_session_SOURCES = %D%/fuzz/fuzz_session.c $(fake_host)
+%C%_fuzz_fuzz_lookup_SOURCES = %D%/fuzz/fuzz_lookup.c $(fake_host)
 %C%_fuzz_fuzz_policy_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_policy_LDADD = policyd/libpolicyd.la
 %C%_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS) \

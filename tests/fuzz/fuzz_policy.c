@@ -8,13 +8,12 @@
 
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/log.h"
 #include "common/sql_fake.h"
 #include "policyd/policy.h"
+#include "tests/fuzz/fake_host.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,10 +23,8 @@ static void *worker;
 
 static void must(bool good, const char *what)
 {
-	if (!good) {
-		fprintf(stderr, "fuzz_policy: %s\n", what);
-		abort();
-	}
+	if (!good)
+		fake_host_fail(what);
 }
 
 static void quiet(void *context, enum log_level level, const char *line)
@@ -38,72 +35,44 @@ static void quiet(void *context, enum log_level level, const char *line)
 		must((unsigned char)*line >= 0x20 && *line != 0x7f, "control character in the log");
 }
 
-/* The smallest preset, and everything that may be limited. */
-static void write_files(char *ini, char *preset)
+/* Everything that may be limited. */
+static const char *limits(void)
 {
 	static const char *const keys[] = {"sasl_user", "sender",    "sender_domain",
 					   "client_ip", "recipient", "global"};
-	FILE *file = fdopen(mkstemp(preset), "w");
+	static char ini[1024] = "[address]\ndefault_domain = example.com\n";
+	size_t len = strlen(ini);
 
-	must(file != NULL, "no temporary file");
-	fputs("[preset]\nname = fake\n"
-	      "[query domain]\nsql = \"domain :domain\"\n"
-	      "[query alias]\nsql = \"alias :address\"\n"
-	      "[query mailbox]\nsql = \"mailbox :address\"\n"
-	      "[query secrets]\nsql = \"secrets :address\"\n"
-	      "[query usage]\nsql = \"usage :address\"\n",
-	      file);
-	fclose(file);
-	file = fdopen(mkstemp(ini), "w");
-	must(file != NULL, "no temporary file");
-	fprintf(file, "[schema]\npreset = %s\n[address]\ndefault_domain = example.com\n", preset);
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		fprintf(file, "[limit %s]\nkey = %s\nmax = 3\nwindow = 2s\ncount = %s\n", keys[i],
-			keys[i], i % 2 ? "messages" : "recipients");
-	fclose(file);
+		len += (size_t)snprintf(ini + len, sizeof(ini) - len,
+					"[limit %s]\nkey = %s\nmax = 3\nwindow = 2s\ncount = %s\n",
+					keys[i], keys[i], i % 2 ? "messages" : "recipients");
+	return ini;
 }
 
 static void make_rows(void)
 {
-	static const char *const domain_names[] = {"name"};
-	static const char *const domain_values[] = {"example.com"};
-	static const char *const alias_names[] = {"address", "members"};
-	static const char *const alias_values[] = {"sales@example.com", "alice@example.com"};
-	static const char *const mailbox_names[] = {"address", "path", "quota"};
-	static const char *const mailbox_values[] = {"alice@example.com", "a/", "1000"};
-	static const char *const usage_names[] = {"address", "bytes"};
-	static const char *const usage_values[] = {"alice@example.com", "900"};
+	static const char *const names[] = {"address", "path", "quota"};
+	static const char *const values[] = {"alice@example.com", "a/", "1000"};
 
-	sql_fake_row("domain", "example.com", 1, domain_names, domain_values, NULL);
-	sql_fake_row("alias", "sales@example.com", 2, alias_names, alias_values, NULL);
-	sql_fake_row("mailbox", "alice@example.com", 3, mailbox_names, mailbox_values, NULL);
-	sql_fake_row("usage", "alice@example.com", 2, usage_names, usage_values, NULL);
+	fake_host_row("SELECT domain", "example.com", "name", "transport", "");
+	fake_host_row("SELECT alias", "sales@example.com", "address", "members",
+		      "alice@example.com");
+	sql_fake_row("SELECT mailbox", values[0], 3, names, values, NULL);
+	fake_host_row("SELECT usage", "alice@example.com", "address", "bytes", "900");
 }
 
 static void start(void)
 {
-	char ini[] = "/tmp/fuzz_policy.XXXXXX", preset[] = "/tmp/fuzz_policy.XXXXXX";
-	char fake[] = "fake";
 	struct error err = {""};
 
+	fake_host_begin(&settings, limits());
 	log_set_sink(quiet, NULL);
 	log_set_level(LOG_LEVEL_DEBUG);
-	write_files(ini, preset);
-	if (settings_load(ini, &settings, NULL, &err) != RESULT_FOUND) {
-		fprintf(stderr, "%s\n", err.text);
-		abort();
-	}
-	free(settings.database.driver);
-	free(settings.database.hosts);
-	settings.database.driver = strdup(fake);
-	settings.database.hosts = strdup(fake);
 	if (policy_open(&settings, &policy, &err) != RESULT_FOUND ||
-	    policy_service.worker_open(policy, &worker, &err) != RESULT_FOUND) {
-		fprintf(stderr, "%s\n", err.text);
-		abort();
-	}
-	unlink(ini);
-	unlink(preset);
+	    policy_service.worker_open(policy, &worker, &err) != RESULT_FOUND)
+		fake_host_fail(err.text);
+	fake_host_end();
 	make_rows();
 }
 

@@ -11,17 +11,15 @@
 #endif
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "common/maildir.h"
 #include "common/quota.h"
 #include "common/sql_fake.h"
 #include "lmtp-deliver/session.h"
+#include "tests/fuzz/fake_host.h"
 
 #define INPUT_MAX   4096 /* its replies fit into a socket's buffer, which nobody empties meanwhile */
 #define PACKETS_MAX 60
@@ -34,36 +32,10 @@ enum result __wrap_maildir_deliver(const struct maildir_target *target,
 enum result __wrap_maildir_open(const struct maildir_target *target, bool create, int *fd_r,
 				struct error *err);
 
-static const char preset[] = "[preset]\n"
-			     "name = fake\n"
-			     "[query domain]\n"
-			     "sql = \"SELECT domain :domain\"\n"
-			     "[query domain_target]\n"
-			     "sql = \"SELECT target :domain\"\n"
-			     "[query alias]\n"
-			     "sql = \"SELECT alias :address\"\n"
-			     "[query mailbox]\n"
-			     "sql = \"SELECT mailbox :address\"\n"
-			     "[query secrets]\n"
-			     "sql = \"SELECT secrets :address\"\n";
-
 static struct settings settings;
 static struct session_state *state;
 static bool store_fails;
 static unsigned stored;
-
-static void ignore(void *context, enum log_level level, const char *line)
-{
-	(void)context;
-	(void)level;
-	(void)line;
-}
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "fuzz_session: %s\n", what);
-	abort();
-}
 
 bool serve_stopping(void)
 {
@@ -80,19 +52,19 @@ static void check_header(const struct maildir_part *part)
 		const char *newline = memchr(line, '\n', (size_t)(end - line));
 
 		if (!newline)
-			fail("a header line without an end");
+			fake_host_fail("a header line without an end");
 		if (strncmp(line, names[i], strlen(names[i])) != 0) {
 			if (i == 1)
 				continue; /* X-Original-To is not always there */
-			fail("a header line that is not ours");
+			fake_host_fail("a header line that is not ours");
 		}
 		for (const char *c = line; c < newline; c++)
 			if ((unsigned char)*c < ' ' || *c == 0x7f)
-				fail("a control character in a header line");
+				fake_host_fail("a control character in a header line");
 		line = newline + 1;
 	}
 	if (line != end)
-		fail("more header lines than ours");
+		fake_host_fail("more header lines than ours");
 }
 
 enum result __wrap_maildir_deliver(const struct maildir_target *target,
@@ -105,14 +77,14 @@ enum result __wrap_maildir_deliver(const struct maildir_target *target,
 
 	if (strncmp(target->directory, "/nonexistent/", 13) != 0 ||
 	    strstr(target->directory, "/.."))
-		fail("a directory outside the base");
+		fake_host_fail("a directory outside the base");
 	check_header(&parts[0]);
 	for (size_t i = 0; i < part_count; i++) {
 		total += parts[i].len;
 		total_virtual += maildir_virtual_size(parts[i].data, parts[i].len, &last_was_cr);
 	}
 	if (total != size || total_virtual != virtual_size)
-		fail("wrong sizes");
+		fake_host_fail("wrong sizes");
 	*no_space_r = false;
 	if (store_fails)
 		return result_error(err, RESULT_TEMP, "as was asked for");
@@ -131,52 +103,17 @@ enum result __wrap_maildir_open(const struct maildir_target *target, bool create
 	return RESULT_NONE;
 }
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	if (!file || fputs(text, file) < 0 || fclose(file) != 0)
-		fail("cannot write a file");
-}
-
 static void open_state(void)
 {
-	char folder[] = "/tmp/postern-fuzz-XXXXXX", ini[64], queries[64], text[512];
 	struct error err = {""};
 
-	log_set_sink(ignore, NULL);
-	if (!mkdtemp(folder))
-		fail("mkdtemp");
-	(void)snprintf(ini, sizeof(ini), "%s/postern.ini", folder);
-	(void)snprintf(queries, sizeof(queries), "%s/preset.ini", folder);
-	(void)snprintf(text, sizeof(text),
-		       "[schema]\npreset = %s\n[address]\nrecipient_delimiter = +\n"
-		       "default_domain = a.test\n[mail]\nbase = /nonexistent\n"
-		       "[lmtp]\nhostname = fuzz.test\nmax_size = 1500\nmax_recipients = 5\n",
-		       queries);
-	write_file(ini, text);
-	write_file(queries, preset);
-	if (settings_load(ini, &settings, NULL, &err) != RESULT_FOUND)
-		fail(err.text);
-	/* Not a driver that a file may name. */
-	free(settings.database.driver);
-	free(settings.database.hosts);
-	settings.database.driver = strdup("fake");
-	settings.database.hosts = strdup("fake");
-	if (!settings.database.driver || !settings.database.hosts ||
-	    session_state_open(&settings, &state, &err) != RESULT_FOUND)
-		fail(err.text);
-	if (unlink(ini) != 0 || unlink(queries) != 0 || rmdir(folder) != 0)
-		fail("cannot tidy up");
-}
-
-static void row(const char *query, const char *key, const char *name, const char *column,
-		const char *value)
-{
-	const char *const names[] = {name, column};
-	const char *const values[] = {key, value};
-
-	sql_fake_row(query, key, 2, names, values, NULL);
+	fake_host_begin(&settings,
+			"[address]\nrecipient_delimiter = +\ndefault_domain = a.test\n"
+			"[mail]\nbase = /nonexistent\n"
+			"[lmtp]\nhostname = fuzz.test\nmax_size = 1500\nmax_recipients = 5\n");
+	if (session_state_open(&settings, &state, &err) != RESULT_FOUND)
+		fake_host_fail(err.text);
+	fake_host_end();
 }
 
 static void fill_database(void)
@@ -185,12 +122,12 @@ static void fill_database(void)
 	static const char *const quota_values[] = {"q@a.test", "q/", "100"};
 
 	sql_fake_reset();
-	row("SELECT domain", "a.test", "name", "transport", "smtp:x");
-	row("SELECT target", "b.test", "name", "target", "a.test");
-	row("SELECT mailbox", "m@a.test", "address", "path", "m/");
-	row("SELECT mailbox", "postmaster@a.test", "address", "path", "/nonexistent/p/");
-	row("SELECT mailbox", "a b@a.test", "address", "path", "../");
-	row("SELECT alias", "x@a.test", "address", "members", "m@a.test");
+	fake_host_row("SELECT domain", "a.test", "name", "transport", "smtp:x");
+	fake_host_row("SELECT target", "b.test", "name", "target", "a.test");
+	fake_host_row("SELECT mailbox", "m@a.test", "address", "path", "m/");
+	fake_host_row("SELECT mailbox", "postmaster@a.test", "address", "path", "/nonexistent/p/");
+	fake_host_row("SELECT mailbox", "a b@a.test", "address", "path", "../");
+	fake_host_row("SELECT alias", "x@a.test", "address", "members", "m@a.test");
 	sql_fake_row("SELECT mailbox", "q@a.test", 3, quota_names, quota_values, NULL);
 }
 
@@ -205,10 +142,10 @@ static void send_input(int fd, const uint8_t *data, size_t size, uint8_t cut)
 		size_t len = size - at < step ? size - at : step;
 
 		if (send(fd, data + at, len, 0) != (ssize_t)len)
-			fail("send");
+			fake_host_fail("send");
 	}
 	if (shutdown(fd, SHUT_WR) != 0)
-		fail("shutdown");
+		fake_host_fail("shutdown");
 }
 
 static void check_replies(int fd)
@@ -222,19 +159,19 @@ static void check_replies(int fd)
 		len += (size_t)got;
 	replies[len] = '\0';
 	if (strncmp(replies, "220 fuzz.test ", 14) != 0 || strlen(replies) != len)
-		fail("no greeting, or a NUL");
+		fake_host_fail("no greeting, or a NUL");
 	for (char *line = replies, *end; *line; line = end + 2) {
 		end = strstr(line, "\r\n");
 		if (!end || end - line > 510 || end - line < 4 ||
 		    (line[3] != ' ' && line[3] != '-'))
-			fail("a reply that is no line");
+			fake_host_fail("a reply that is no line");
 		for (const char *c = line; c < end; c++)
 			if (c < line + 3 ? *c < '0' || *c > '9' : *c < ' ' || *c > '~')
-				fail("a reply that is not printable");
+				fake_host_fail("a reply that is not printable");
 		said += strncmp(line, "250 2.0.0 <", 11) == 0;
 	}
 	if (said != stored)
-		fail("\"stored\" was said too often or not often enough");
+		fake_host_fail("\"stored\" was said too often or not often enough");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -252,7 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fill_database();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) != 0 ||
 	    session_service.worker_open(state, &worker, &err) != RESULT_FOUND)
-		fail("cannot begin");
+		fake_host_fail("cannot begin");
 	if (data[0])
 		sql_fake_fail((enum sql_fake_operation)(data[0] % 4), 1u + data[0] / 4u % 16u, 1,
 			      SQL_FAULT_BUSY);
