@@ -224,6 +224,19 @@ static enum result collect_values(const struct sql_statement *statement,
 	return RESULT_FOUND;
 }
 
+/*
+ * Every character set can hold ASCII, so then it is not the values that are at fault: the columns
+ * do not go together, for example.
+ */
+static bool all_ascii(const char *const *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		for (const char *p = values[i]; p != NULL && *p != '\0'; p++)
+			if ((*p & 0x80) != 0)
+				return false;
+	return true;
+}
+
 static enum result execute_values(struct sql_statement *statement, const char *const *values,
 				  struct error *err)
 {
@@ -245,6 +258,8 @@ static enum result execute_values(struct sql_statement *statement, const char *c
 			statement->running = true;
 			return RESULT_FOUND;
 		}
+		if (fault == SQL_FAULT_DATA && all_ascii(values, statement->name_count))
+			fault = SQL_FAULT_STATEMENT;
 		if (!sql_try_again(sql, fault, !sent || statement->reads, &attempts, err))
 			return sql_fault_result(sql, fault);
 	}

@@ -232,6 +232,31 @@ START_TEST(test_key_outside_the_character_set)
 }
 END_TEST
 
+/* Collations that begin to differ while the statement is prepared are no key's fault either. */
+START_TEST(test_collations_change)
+{
+	struct sql *sql = open_hosts(server_socket());
+	struct sql_statement *statement;
+
+	server_run("DROP TABLE IF EXISTS left_side, right_side;"
+		   "CREATE TABLE left_side (id VARCHAR(64))"
+		   " CHARACTER SET latin1 COLLATE latin1_swedish_ci;"
+		   "CREATE TABLE right_side LIKE left_side;"
+		   "INSERT INTO left_side VALUES ('a'); INSERT INTO right_side VALUES ('a');",
+		   "mail");
+	statement = prepared(sql, "SELECT left_side.id FROM left_side JOIN right_side"
+				  " ON left_side.id = right_side.id WHERE left_side.id = :id");
+	ck_assert_int_eq(ask(statement, "a"), RESULT_FOUND);
+	sql_finish(statement);
+	server_run("ALTER TABLE right_side CONVERT TO CHARACTER SET latin1"
+		   " COLLATE latin1_general_ci;",
+		   "mail");
+	ck_assert_msg(ask(statement, "a") == RESULT_PERM, "%s", err.text);
+	ck_assert_msg(strstr(err.text, "mix of collations") != NULL, "%s", err.text);
+	sql_free(&sql);
+}
+END_TEST
+
 START_TEST(test_statements)
 {
 	const struct {
@@ -679,6 +704,7 @@ int main(void)
 	tcase_add_test(tests, test_blobs_and_bad_utf8);
 	tcase_add_test(tests, test_lengths);
 	tcase_add_test(tests, test_key_outside_the_character_set);
+	tcase_add_test(tests, test_collations_change);
 	tcase_add_test(tests, test_statements);
 	tcase_add_test(tests, test_table_dropped);
 	tcase_add_test(tests, test_scripts_and_transactions);
