@@ -72,6 +72,8 @@ database = %D%/unit/database.c %D%/unit/database.h
 %C%_unit_test_schema_SOURCES = %D%/unit/test_schema.c $(database)
 %C%_unit_test_accounts_SOURCES = %D%/unit/test_accounts.c $(database)
 %C%_unit_test_accounts_edit_SOURCES = %D%/unit/test_accounts_edit.c $(database)
+%C%_unit_test_policy_SOURCES = %D%/unit/test_policy.c $(database)
+%C%_unit_test_mailbox_quota_SOURCES = %D%/unit/test_mailbox_quota.c $(database)
 %C%_unit_test_sasl_mysql_SOURCES = %D%/unit/test_sasl_mysql.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h $(database)
 %C%_unit_test_sasl_mysql_LDADD = $(SASL_LIBS) $(LDADD)

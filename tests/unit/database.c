@@ -177,6 +177,15 @@ static void read_file(const char *path, char **text_r)
 	fclose(file);
 }
 
+void sqlite_make(const char *path)
+{
+	char *sql = NULL;
+
+	read_file(test_source("schemas/postfixadmin.sqlite.sql"), &sql);
+	sqlite_run(path, sql);
+	free(sql);
+}
+
 static void fill(const char *driver, const char *layout, bool rows)
 {
 	char command[8192], path[128], *sql = NULL;

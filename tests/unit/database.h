@@ -30,6 +30,8 @@ const char *server_password(void);
 
 /* Runs statements on a SQLite file, which is made when absent. */
 void sqlite_run(const char *path, const char *sql);
+/* The tables of the default database in a new SQLite file. */
+void sqlite_make(const char *path);
 
 /*
  * Fills a fresh database of DRIVER in LAYOUT ("2.1", "3.3", "4.x", "default") and loads settings

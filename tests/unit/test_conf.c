@@ -365,8 +365,8 @@ START_TEST(test_mistakes)
 		":7: [one] choice: \"blue\" is not allowed; expected one of: red green",
 		":8: [one] zzzzzzzzzzzz: unknown key",
 		":10: [two] flag: \"maybe\" is not allowed; expected yes or no",
-		":11: [two] integer: \"11\" is not allowed; expected a whole number, from -10 to "
-		"10",
+		(":11: [two] integer: \"11\" is not allowed; "
+		 "expected a whole number, from -10 to 10"),
 		":12: [two] size: \"2G\" is not allowed",
 		":13: [two] duration: \"5\" is not allowed; expected a time with its unit",
 		":14: [two] mode: \"0999\" is not allowed",

@@ -5,7 +5,6 @@
 
 #include <check.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,55 +13,20 @@
 
 #include "common/sql.h"
 #include "policyd/mailbox_quota.h"
+#include "tests/unit/database.h"
 
 #define MIB (1024 * 1024)
 
-static char folder[64], database[128];
+static char database[128];
 static struct settings settings;
 static struct schema *schema;
 static struct accounts *accounts;
-
-static void run_sql(const char *text)
-{
-	sqlite3 *handle;
-	char *message = NULL;
-
-	ck_assert_int_eq(sqlite3_open(database, &handle), SQLITE_OK);
-	sqlite3_exec(handle, text, NULL, NULL, &message);
-	ck_assert_msg(message == NULL, "%s: %s", text, message);
-	sqlite3_close(handle);
-}
-
-static void run_file(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	static char text[100000];
-	size_t len;
-
-	ck_assert_msg(file != NULL, "%s", path);
-	len = fread(text, 1, sizeof(text) - 1, file);
-	text[len] = '\0';
-	fclose(file);
-	run_sql(text);
-}
-
-static void write_file(const char *name, const char *text)
-{
-	char path[256];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	file = fopen(path, "w");
-	ck_assert_msg(file != NULL, "%s", path);
-	fputs(text, file);
-	fclose(file);
-}
 
 static void make_folder(const char *name)
 {
 	char path[256];
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s", test_folder(), name);
 	ck_assert_int_eq(mkdir(path, 0700), 0);
 }
 
@@ -99,15 +63,13 @@ static void open_accounts(const char *extra)
 {
 	char path[256], text[1024];
 	struct error err = {""};
-	const char *schemas = getenv("POSTERN_SCHEMAS");
 
 	snprintf(text, sizeof(text),
-		 "[database]\npath = %s\n[mail]\nbase = %s/mail\n[policy]\n%s\n", database, folder,
-		 extra);
-	write_file("postern.ini", text);
-	snprintf(path, sizeof(path), "%s/postern.ini", folder);
+		 "[database]\npath = %s\n[mail]\nbase = %s/mail\n[policy]\n%s\n", database,
+		 test_folder(), extra);
+	snprintf(path, sizeof(path), "%s/postern.ini", test_folder());
+	test_write_file(path, text);
 	ck_assert_msg(settings_load(path, &settings, NULL, &err) == RESULT_FOUND, "%s", err.text);
-	ck_assert_msg(schemas != NULL, "set POSTERN_SCHEMAS to the schemas folder");
 	ck_assert_msg(schema_load("postfixadmin", &schema, &err) == RESULT_FOUND, "%s", err.text);
 	ck_assert_msg(accounts_open(&settings, schema, &accounts, &err) == RESULT_FOUND, "%s",
 		      err.text);
@@ -115,27 +77,19 @@ static void open_accounts(const char *extra)
 
 static void setup(void)
 {
-	char path[512];
-
-	strcpy(folder, "/tmp/test_mailbox_quota.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(folder));
-	snprintf(database, sizeof(database), "%s/mail.sqlite", folder);
-	snprintf(path, sizeof(path), "%s/postfixadmin.sqlite.sql", getenv("POSTERN_SCHEMAS"));
-	run_file(path);
-	run_sql(rows);
+	snprintf(database, sizeof(database), "%s/mail.sqlite", test_folder());
+	sqlite_make(database);
+	sqlite_run(database, rows);
 	make_folder("mail");
 	open_accounts("");
 }
 
 static void teardown(void)
 {
-	char command[128];
-
 	accounts_free(&accounts);
 	schema_free(&schema);
 	settings_free(&settings);
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	ck_assert_int_eq(system(command), 0);
+	test_cleanup();
 }
 
 static enum result check(const char *recipient, int64_t size)
@@ -182,7 +136,8 @@ START_TEST(boundary_and_numbers)
 	struct mailbox_quota quota;
 	struct error err = {""};
 
-	run_sql("UPDATE quota2 SET bytes = 1048000 WHERE username = 'alice@example.com'");
+	sqlite_run(database,
+		   "UPDATE quota2 SET bytes = 1048000 WHERE username = 'alice@example.com'");
 	ck_assert_int_eq(check("alice@example.com", 576), RESULT_NONE);
 	ck_assert_int_eq(mailbox_quota_check(accounts, &settings, "sales@example.com", 17, 577,
 					     &quota, &err),
@@ -191,7 +146,8 @@ START_TEST(boundary_and_numbers)
 	ck_assert_int_eq(quota.used.bytes, 1048000);
 	ck_assert_int_eq(quota.limit_bytes, MIB);
 	ck_assert_int_eq(check("alice@example.com", INT64_MAX), RESULT_FOUND);
-	run_sql("UPDATE quota2 SET bytes = 1048576 WHERE username = 'alice@example.com'");
+	sqlite_run(database,
+		   "UPDATE quota2 SET bytes = 1048576 WHERE username = 'alice@example.com'");
 	ck_assert_int_eq(check("alice@example.com", 0), RESULT_FOUND);
 }
 END_TEST
@@ -218,15 +174,15 @@ START_TEST(usage_from_the_maildir)
 	make_folder("mail/example.com/mail/tmp");
 	make_folder("mail/example.com/mail/new");
 	make_folder("mail/example.com/mail/cur");
-	write_file("mail/example.com/mail/maildirsize", "1000S\n900 1\n");
+	snprintf(path, sizeof(path), "%s/mail/example.com/mail/maildirsize", test_folder());
+	test_write_file(path, "1000S\n900 1\n");
 	ck_assert_int_eq(check("mail@example.com", 100), RESULT_NONE);
 	ck_assert_int_eq(check("mail@example.com", 101), RESULT_FOUND);
 	/* Nobody wrote it for long: delivery must come through and count anew. */
-	snprintf(path, sizeof(path), "%s/mail/example.com/mail/maildirsize", folder);
 	ck_assert_int_eq(utimensat(AT_FDCWD, path, (struct timespec[2]){{1000, 0}, {1000, 0}}, 0),
 			 0);
 	ck_assert_int_eq(check("mail@example.com", 101), RESULT_NONE);
-	write_file("mail/example.com/mail/maildirsize", "rubbish\n");
+	test_write_file(path, "rubbish\n");
 	ck_assert_int_eq(check("mail@example.com", 100000), RESULT_NONE);
 }
 END_TEST

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +19,11 @@
 #include "common/metrics.h"
 #include "common/sql.h"
 #include "policyd/policy.h"
+#include "tests/unit/database.h"
 
 #define FULL "552 5.2.2 Mailbox is full"
 
-static char folder[64], database[128], socket_path[100];
+static char database[128], socket_path[100];
 static struct settings settings;
 static struct policy *policy;
 static struct endpoint *endpoints;
@@ -56,55 +56,29 @@ static bool was_logged(const char *part)
 	return found;
 }
 
-static void run_sql(const char *text)
-{
-	sqlite3 *handle;
-	char *message = NULL;
-
-	ck_assert_int_eq(sqlite3_open(database, &handle), SQLITE_OK);
-	sqlite3_exec(handle, text, NULL, NULL, &message);
-	ck_assert_msg(message == NULL, "%s: %s", text, message);
-	sqlite3_close(handle);
-}
-
-static void run_file(const char *path)
-{
-	static char text[100000];
-	FILE *file = fopen(path, "r");
-
-	ck_assert_msg(file != NULL, "%s", path);
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	run_sql(text);
-}
-
 static void make_database(void)
 {
-	char path[512];
-
-	ck_assert_msg(getenv("POSTERN_SCHEMAS") != NULL, "set POSTERN_SCHEMAS");
-	snprintf(path, sizeof(path), "%s/postfixadmin.sqlite.sql", getenv("POSTERN_SCHEMAS"));
-	run_file(path);
-	run_sql("INSERT INTO domain (domain, description, transport) "
-		"VALUES ('example.com', '', '');"
-		"INSERT INTO mailbox (username, password, name, maildir, quota, local_part, "
-		"domain) VALUES ('alice@example.com', 'x', '', 'example.com/alice/', 1000, "
-		"'alice', 'example.com');"
-		"INSERT INTO quota2 (username, bytes, messages) "
-		"VALUES ('alice@example.com', 900, 3);");
+	snprintf(database, sizeof(database), "%s/mail.sqlite", test_folder());
+	sqlite_make(database);
+	sqlite_run(database,
+		   "INSERT INTO domain (domain, description, transport) "
+		   "VALUES ('example.com', '', '');"
+		   "INSERT INTO mailbox (username, password, name, maildir, quota, local_part, "
+		   "domain) VALUES ('alice@example.com', 'x', '', 'example.com/alice/', 1000, "
+		   "'alice', 'example.com');"
+		   "INSERT INTO quota2 (username, bytes, messages) "
+		   "VALUES ('alice@example.com', 900, 3);");
 }
 
 static void load(const char *text)
 {
-	char path[128];
+	char path[128], ini[2048];
 	struct error err = {""};
-	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/postern.ini", folder);
-	file = fopen(path, "w");
-	ck_assert_ptr_nonnull(file);
-	fprintf(file, "[database]\npath = %s\n[mail]\nbase = %s\n%s", database, folder, text);
-	fclose(file);
+	snprintf(path, sizeof(path), "%s/postern.ini", test_folder());
+	snprintf(ini, sizeof(ini), "[database]\npath = %s\n[mail]\nbase = %s\n%s", database,
+		 test_folder(), text);
+	test_write_file(path, ini);
 	ck_assert_msg(settings_load(path, &settings, NULL, &err) == RESULT_FOUND, "%s", err.text);
 	ck_assert_msg(policy_open(&settings, &policy, &err) == RESULT_FOUND, "%s", err.text);
 }
@@ -117,7 +91,7 @@ static void start(const char *text)
 	struct error err = {""};
 
 	load(text);
-	snprintf(socket_path, sizeof(socket_path), "%s/policy", folder);
+	snprintf(socket_path, sizeof(socket_path), "%s/policy", test_folder());
 	ck_assert_int_eq(endpoint_parse(socket_path, &endpoints, &endpoint_count, &err),
 			 RESULT_FOUND);
 	ck_assert_msg(endpoint_listen(&endpoints[0], &mode, &err) == RESULT_FOUND, "%s", err.text);
@@ -131,9 +105,6 @@ static void setup(void)
 {
 	struct error err;
 
-	strcpy(folder, "/tmp/test_policy.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(folder));
-	snprintf(database, sizeof(database), "%s/mail.sqlite", folder);
 	make_database();
 	log_set_sink(sink, NULL);
 	ck_assert_int_eq(sql_library_begin(&err), RESULT_FOUND);
@@ -141,16 +112,13 @@ static void setup(void)
 
 static void teardown(void)
 {
-	char command[128];
-
 	if (serve)
 		serve_stop(&serve, 1000);
 	if (endpoints)
 		endpoint_free(&endpoints, endpoint_count, true);
 	policy_free(&policy);
 	settings_free(&settings);
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	ck_assert_int_eq(system(command), 0);
+	test_cleanup();
 }
 
 static int client(void)
