@@ -10,7 +10,6 @@
 
 #include "common/account_columns.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

@@ -10,13 +10,18 @@
 #include <limits.h>
 #include <time.h>
 
-int64_t deadline_now_ms(void)
+int64_t deadline_now_us(void)
 {
 	struct timespec now;
 
 	/* Cannot fail on Linux: the clock exists and the pointer is good. */
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t deadline_now_ms(void)
+{
+	return deadline_now_us() / 1000;
 }
 
 struct deadline deadline_in(int64_t ms)

@@ -14,8 +14,9 @@ struct deadline {
 
 #define DEADLINE_NEVER ((struct deadline){INT64_MAX})
 
-/* Milliseconds on CLOCK_MONOTONIC. */
+/* Milliseconds, microseconds on CLOCK_MONOTONIC. */
 int64_t deadline_now_ms(void);
+int64_t deadline_now_us(void);
 /* MS from now; negative counts as 0. */
 struct deadline deadline_in(int64_t ms);
 bool deadline_passed(struct deadline deadline);

@@ -19,9 +19,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/deadline.h"
 #include "common/log.h"
 
 static void complain(const char *path, const char *why)
@@ -65,10 +65,8 @@ void notify_send(const char *text)
 
 void notify_reloading(void)
 {
-	struct timespec now;
 	char text[80];
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
-		 (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+		 (long long)deadline_now_us());
 	notify_send(text);
 }

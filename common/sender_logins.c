@@ -24,7 +24,6 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#include "common/log.h"
 #include "common/members.h"
 #include "common/resolve_search.h"
 

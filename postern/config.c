@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include "common/sql.h"
 #include "postern/postern.h"
 
 /* Every mistake of the file, one a row. */

@@ -23,10 +23,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/accounts.h"
 #include "common/cache.h"
+#include "common/deadline.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "common/maps.h"
@@ -363,19 +363,10 @@ static void put_reply(struct buf *out, enum result result, const struct buf *ans
 	buf_free(&reply);
 }
 
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	/* Cannot fail for this clock and a valid pointer. */
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 static void serve_request(struct lookup *lookup, struct accounts *accounts, const char *payload,
 			  size_t len, struct buf *out)
 {
-	int64_t start = now_us();
+	int64_t start = deadline_now_us();
 	struct buf answer = BUF_INIT;
 	struct request request;
 	struct error err = {""};
@@ -399,7 +390,7 @@ static void serve_request(struct lookup *lookup, struct accounts *accounts, cons
 	put_reply(out, result, &answer, &err);
 	buf_free(&answer);
 	metric_add(&requests[map_index(request.map)][result], 1);
-	metric_observe(&duration, now_us() - start);
+	metric_observe(&duration, deadline_now_us() - start);
 }
 
 enum parse lookup_next(void *state, void *worker, struct buf *in, struct buf *out)

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/buf.h"
 #include "common/conf.h"
 #include "common/secret.h"
 
