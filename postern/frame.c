@@ -150,6 +150,17 @@ static bool is_one_of(const char *name, const char *const *names)
 	return false;
 }
 
+/* What is too large for a number of bytes is as large as can be, as in accounts.c. */
+static int64_t quota_bytes(const char *value, int64_t unit)
+{
+	const int64_t number = strtoll(value, NULL, 10);
+	int64_t bytes;
+
+	if (number < 0)
+		return 0;
+	return __builtin_mul_overflow(number, unit, &bytes) ? INT64_MAX : bytes;
+}
+
 /* UNIT: bytes of one unit of the preset's quota columns. */
 static void list_field(struct output *output, const char *name, const char *value, int64_t unit)
 {
@@ -162,7 +173,7 @@ static void list_field(struct output *output, const char *name, const char *valu
 	else if (is_one_of(name, lists))
 		output_list(output, name, value ? value : "", ',');
 	else if (strcmp(name, "quota") == 0)
-		output_quota(output, name, value ? strtoll(value, NULL, 10) * unit : 0);
+		output_quota(output, name, value ? quota_bytes(value, unit) : 0);
 	else if (is_one_of(name, numbers) && value)
 		output_number(output, name, strtoll(value, NULL, 10));
 	else

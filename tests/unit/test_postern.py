@@ -405,6 +405,16 @@ listen = /var/spool/postfix/postern/lookup
         self.assertIsNone(row["maildir"])
         self.assertTrue(row["maildir_problem"])
 
+    def test_quota_beyond_all_bounds(self):
+        with open(f"{os.environ['POSTERN_SCHEMAS']}/postfixadmin.ini", encoding="utf-8") as preset:
+            text = preset.read().replace("quota_unit = 1\n", "quota_unit = 1048576\n")
+        config = self.write("mib.ini", f"[database]\npath = {self.database}\n[mail]\nowner = nobody\n"
+                            f"[schema]\npreset = {self.write('mib_preset.ini', text)}\n")
+        self.fill()
+        for quota, listed in ((3, 3 << 20), (2 ** 63 - 1, 2 ** 63 - 1), (-1, None)):
+            self.sql("UPDATE mailbox SET quota = ?", quota)
+            self.assertEqual(self.rows("user", "list", config=config)[0]["quota"], listed)
+
     def test_json_errors(self):
         self.fill()
         done = self.run_it("--json", "user", "show", "x@example.com")
