@@ -48,7 +48,7 @@ bool search_passes_inactive(const struct search *search) MUST_CHECK;
 
 /*
  * Whether the catch-all row is only what makes the own domain an alias domain ("@a" -> "@b" in a
- * schema without alias_domain table): the search goes on at "@b" itself.
+ * schema without a table of alias domains): the search goes on at "@b" itself.
  */
 bool search_is_domain_link(const struct search *search, const struct candidate *candidate,
 			   const struct alias *row) MUST_CHECK;
