@@ -87,10 +87,10 @@ static bool flush(struct session *session)
 {
 	enum io_result result;
 
+	if (!buf_ok(&session->out)) /* a reply is missing: the client must not count on */
+		return false;
 	if (session->out.len == 0)
 		return true;
-	if (!buf_ok(&session->out))
-		return false;
 	result = io_write(session->connection->fd, session->out.data, session->out.len,
 			  deadline_in(session->settings->lmtp.timeout));
 	if (result != IO_OK)
