@@ -22,6 +22,7 @@
 #include <strings.h>
 
 #include "common/account_columns.h"
+#include "common/account_query.h"
 #include "common/address.h"
 #include "common/conf.h"
 #include "common/log.h"
@@ -133,58 +134,6 @@ static enum result no_memory(struct error *err)
 	return result_error(err, RESULT_TEMP, "out of memory");
 }
 
-/* Runs a query about one address, "@domain" or domain. */
-static enum result run_query(struct accounts *accounts, const char *query, const char *key,
-			     struct sql_statement **rows_r, struct error *err)
-{
-	const char *at = strrchr(key, '@');
-	const char *domain = at != NULL ? at + 1 : key;
-	struct buf local = BUF_INIT, catchall = BUF_INIT;
-	enum result result;
-
-	*rows_r = NULL;
-	if (at != NULL)
-		buf_append(&local, key, (size_t)(at - key));
-	buf_printf(&catchall, "@%s", domain);
-	const struct sql_param params[] = {
-		{"address", key},
-		{"local", buf_str(&local)},
-		{"domain", domain},
-		{"catchall", buf_str(&catchall)},
-	};
-	if (buf_ok(&local) && buf_ok(&catchall))
-		result = schema_run(accounts->session, query, params,
-				    sizeof params / sizeof params[0], rows_r, err);
-	else
-		result = no_memory(err);
-	buf_free(&local);
-	buf_free(&catchall);
-	return result;
-}
-
-/* Moves to the next row whose column NAME is KEY. */
-static enum result next_match(struct sql_statement *rows, const char *name, const char *key,
-			      struct error *err)
-{
-	enum result result;
-
-	do {
-		result = sql_step(rows, err);
-	} while (result == RESULT_FOUND && !account_equals(rows, name, key));
-	return result;
-}
-
-/* Ends a query: the rest of the rows is dropped, and a bad result says where it comes from. */
-static enum result finish(struct sql_statement *rows, enum result result, const char *key,
-			  struct error *err)
-{
-	if (rows != NULL)
-		sql_finish(rows);
-	if (result == RESULT_PERM)
-		error_prefix(err, "%s", key);
-	return result;
-}
-
 static bool begins_with_word(const char *words, const char *text)
 {
 	char word[64];
@@ -218,16 +167,16 @@ enum result accounts_domain(struct accounts *accounts, const char *domain, struc
 			    struct error *err)
 {
 	struct sql_statement *rows;
-	enum result result = run_query(accounts, "domain", domain, &rows, err);
+	enum result result = account_query(accounts, "domain", domain, &rows, err);
 
 	*domain_r = (struct domain){0};
 	if (result == RESULT_FOUND)
-		result = next_match(rows, "name", domain, err);
+		result = account_next(rows, "name", domain, err);
 	if (result == RESULT_FOUND)
 		result = read_domain(accounts, rows, domain_r, err);
 	if (result != RESULT_FOUND)
 		domain_free(domain_r);
-	return finish(rows, result, domain, err);
+	return account_finish(rows, result, domain, err);
 }
 
 /*
@@ -253,7 +202,7 @@ enum result accounts_domain_target(struct accounts *accounts, const char *domain
 	struct sql_statement *rows;
 	char *target = NULL;
 	bool active = false, matches = false;
-	enum result result = run_query(accounts, "domain_target", domain, &rows, err);
+	enum result result = account_query(accounts, "domain_target", domain, &rows, err);
 
 	snprintf(catchall, sizeof catchall, "@%s", domain);
 	while (result == RESULT_FOUND && !matches) {
@@ -272,7 +221,7 @@ enum result accounts_domain_target(struct accounts *accounts, const char *domain
 		result = append_target(target, account_equals(rows, "name", catchall), target_r,
 				       err);
 	free(target);
-	return finish(rows, result, domain, err);
+	return account_finish(rows, result, domain, err);
 }
 
 static void append_member(struct buf *members, const char *text, bool first)
@@ -290,7 +239,7 @@ static enum result collect_alias(struct sql_statement *rows, const char *address
 	size_t on_count = 0, off_count = 0;
 	enum result result;
 
-	while ((result = next_match(rows, "address", address, err)) == RESULT_FOUND) {
+	while ((result = account_next(rows, "address", address, err)) == RESULT_FOUND) {
 		const char *text;
 		bool active;
 		result = account_flag(rows, "active", false, &active, err);
@@ -322,14 +271,14 @@ enum result accounts_alias(struct accounts *accounts, const char *address, struc
 			   struct error *err)
 {
 	struct sql_statement *rows;
-	enum result result = run_query(accounts, "alias", address, &rows, err);
+	enum result result = account_query(accounts, "alias", address, &rows, err);
 
 	*alias_r = (struct alias){0};
 	if (result == RESULT_FOUND)
 		result = collect_alias(rows, address, alias_r, err);
 	if (result != RESULT_FOUND)
 		alias_free(alias_r);
-	return finish(rows, result, address, err);
+	return account_finish(rows, result, address, err);
 }
 
 /*
@@ -417,16 +366,16 @@ enum result accounts_mailbox(struct accounts *accounts, const char *address,
 			     struct mailbox *mailbox_r, struct error *err)
 {
 	struct sql_statement *rows;
-	enum result result = run_query(accounts, "mailbox", address, &rows, err);
+	enum result result = account_query(accounts, "mailbox", address, &rows, err);
 
 	*mailbox_r = (struct mailbox){0};
 	if (result == RESULT_FOUND)
-		result = next_match(rows, "address", address, err);
+		result = account_next(rows, "address", address, err);
 	if (result == RESULT_FOUND)
 		result = read_mailbox(accounts, rows, mailbox_r, err);
 	if (result != RESULT_FOUND)
 		mailbox_free(mailbox_r);
-	return finish(rows, result, address, err);
+	return account_finish(rows, result, address, err);
 }
 
 static enum result add_secret(struct secrets *secrets, const char *value, struct error *err)
@@ -449,11 +398,11 @@ static enum result collect_secrets(struct accounts *accounts, const char *query,
 {
 	size_t before = secrets->count;
 	struct sql_statement *rows;
-	enum result result = run_query(accounts, query, address, &rows, err);
+	enum result result = account_query(accounts, query, address, &rows, err);
 
 	while (result == RESULT_FOUND) {
 		const char *text;
-		result = next_match(rows, "address", address, err);
+		result = account_next(rows, "address", address, err);
 		if (result == RESULT_FOUND)
 			result = account_text(rows, "password", &text, err);
 		if (result == RESULT_FOUND)
@@ -461,7 +410,7 @@ static enum result collect_secrets(struct accounts *accounts, const char *query,
 	}
 	if (result == RESULT_NONE && secrets->count > before)
 		result = RESULT_FOUND;
-	return finish(rows, result, address, err);
+	return account_finish(rows, result, address, err);
 }
 
 enum result accounts_secrets(struct accounts *accounts, const char *address,
@@ -486,11 +435,11 @@ enum result accounts_grants(struct accounts *accounts, const char *address, stru
 {
 	struct sql_statement *rows;
 	size_t count = 0;
-	enum result result = run_query(accounts, "grants", address, &rows, err);
+	enum result result = account_query(accounts, "grants", address, &rows, err);
 
 	while (result == RESULT_FOUND) {
 		const char *login;
-		result = next_match(rows, "address", address, err);
+		result = account_next(rows, "address", address, err);
 		if (result == RESULT_FOUND)
 			result = account_text(rows, "login", &login, err);
 		if (result == RESULT_FOUND && login[0] != '\0')
@@ -498,7 +447,7 @@ enum result accounts_grants(struct accounts *accounts, const char *address, stru
 	}
 	if (result == RESULT_NONE && count > 0)
 		result = buf_ok(logins_r) ? RESULT_FOUND : no_memory(err);
-	return finish(rows, result, address, err);
+	return account_finish(rows, result, address, err);
 }
 
 enum result accounts_relay_has_recipients(struct accounts *accounts, const char *domain,
@@ -506,30 +455,30 @@ enum result accounts_relay_has_recipients(struct accounts *accounts, const char 
 {
 	struct sql_statement *rows;
 	bool active = false;
-	enum result result = run_query(accounts, "relay_recipients", domain, &rows, err);
+	enum result result = account_query(accounts, "relay_recipients", domain, &rows, err);
 
 	while (result == RESULT_FOUND && !active) {
-		result = next_match(rows, "name", domain, err);
+		result = account_next(rows, "name", domain, err);
 		if (result == RESULT_FOUND)
 			result = account_flag(rows, "active", false, &active, err);
 	}
-	return finish(rows, result, domain, err);
+	return account_finish(rows, result, domain, err);
 }
 
 enum result accounts_usage(struct accounts *accounts, const char *address, struct usage *usage_r,
 			   struct error *err)
 {
 	struct sql_statement *rows;
-	enum result result = run_query(accounts, "usage", address, &rows, err);
+	enum result result = account_query(accounts, "usage", address, &rows, err);
 
 	*usage_r = (struct usage){0};
 	if (result == RESULT_FOUND)
-		result = next_match(rows, "address", address, err);
+		result = account_next(rows, "address", address, err);
 	if (result == RESULT_FOUND)
 		result = account_count(rows, "bytes", &usage_r->bytes, err);
 	if (result == RESULT_FOUND)
 		result = account_count(rows, "messages", &usage_r->messages, err);
-	return finish(rows, result, address, err);
+	return account_finish(rows, result, address, err);
 }
 
 void domain_free(struct domain *domain)

@@ -29,6 +29,7 @@ libpostern_core_la_SOURCES = \
 	%D%/schema.c %D%/schema.h \
 	%D%/account_columns.c %D%/account_columns.h \
 	%D%/accounts.c %D%/accounts.h \
+	%D%/account_query.c %D%/account_query.h \
 	%D%/mailbox_directory.c \
 	%D%/members.c %D%/members.h \
 	%D%/resolve_search.c %D%/resolve_search.h \
