@@ -33,6 +33,7 @@ unit_tests = \
 	%D%/unit/test_resolve \
 	%D%/unit/test_maps \
 	%D%/unit/test_authenticate \
+	%D%/unit/test_presets \
 	%D%/unit/test_lookup \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
@@ -72,6 +73,7 @@ database = %D%/unit/database.c %D%/unit/database.h
 %C%_unit_test_schema_SOURCES = %D%/unit/test_schema.c $(database)
 %C%_unit_test_accounts_SOURCES = %D%/unit/test_accounts.c $(database)
 %C%_unit_test_accounts_edit_SOURCES = %D%/unit/test_accounts_edit.c $(database)
+%C%_unit_test_presets_SOURCES = %D%/unit/test_presets.c $(database)
 %C%_unit_test_policy_SOURCES = %D%/unit/test_policy.c $(database)
 %C%_unit_test_mailbox_quota_SOURCES = %D%/unit/test_mailbox_quota.c $(database)
 %C%_unit_test_sasl_mysql_SOURCES = %D%/unit/test_sasl_mysql.c \

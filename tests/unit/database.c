@@ -186,14 +186,14 @@ void sqlite_make(const char *path)
 	free(sql);
 }
 
-static void fill(const char *driver, const char *layout, bool rows)
+static void fill(const char *preset, const char *driver, const char *layout, bool rows)
 {
-	char command[8192], path[128], *sql = NULL;
+	char command[8192], path[128], script[128], *sql = NULL;
 
 	snprintf(path, sizeof path, "%s/fixture.sql", test_folder());
-	snprintf(command, sizeof command, PYTHON " '%s' --driver %s --layout %s %s > '%s'",
-		 test_source("tests/fixtures/postfixadmin.py"), driver, layout,
-		 rows ? "" : "--no-rows", path);
+	snprintf(script, sizeof script, "tests/fixtures/%s.py", preset);
+	snprintf(command, sizeof command, PYTHON " -B '%s' --driver %s --layout %s %s > '%s'",
+		 test_source(script), driver, layout, rows ? "" : "--no-rows", path);
 	run_shell(command);
 	read_file(path, &sql);
 	fixture_run(sql);
@@ -202,14 +202,21 @@ static void fill(const char *driver, const char *layout, bool rows)
 
 void fixture_open(struct settings *settings, const char *driver, const char *layout, bool rows)
 {
-	char ini[128], text[4096];
+	fixture_open_preset(settings, "postfixadmin", driver, layout, rows);
+}
+
+void fixture_open_preset(struct settings *settings, const char *preset, const char *driver,
+			 const char *layout, bool rows)
+{
+	char ini[128], file[128], text[4096];
 	struct error err = {{0}};
 	int len;
 
+	snprintf(file, sizeof file, "schemas/%s.ini", preset);
 	len = snprintf(text, sizeof text,
 		       "[schema]\npreset = %s\n[address]\n"
 		       "recipient_delimiter = +\n[mail]\nbase = /var/mail/x\n",
-		       test_source("schemas/postfixadmin.ini"));
+		       test_source(file));
 	if (strcmp(driver, "sqlite") == 0) {
 		snprintf(fixture_path, sizeof fixture_path, "%s/fixture.sqlite", test_folder());
 		unlink(fixture_path);
@@ -222,7 +229,7 @@ void fixture_open(struct settings *settings, const char *driver, const char *lay
 			 "password = \"%s\"\n",
 			 socket_path, user, password);
 	}
-	fill(driver, layout, rows);
+	fill(preset, driver, layout, rows);
 	snprintf(ini, sizeof ini, "%s/postern.ini", test_folder());
 	test_write_file(ini, text);
 	if (settings_load(ini, settings, NULL, &err) != RESULT_FOUND)

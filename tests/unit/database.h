@@ -1,5 +1,5 @@
 /*
- * Real databases with the PostfixAdmin fixtures, for tests: SQLite files and one private MariaDB
+ * Real databases with the fixtures, for tests: SQLite files and one private MariaDB
  * for each test program (tests/fixtures/mariadb.py). Everything fails the running test, or ends
  * the program outside of one, when it cannot do what it is asked.
  */
@@ -38,7 +38,10 @@ void sqlite_make(const char *path);
  * for it, with the shipped preset and delimiter '+'. ROWS false: tables only.
  */
 void fixture_open(struct settings *settings, const char *driver, const char *layout, bool rows);
-/* Runs SQL on the database of the last fixture_open(). */
+/* The same for another shipped preset, in a layout of tests/fixtures/PRESET.py. */
+void fixture_open_preset(struct settings *settings, const char *preset, const char *driver,
+			 const char *layout, bool rows);
+/* Runs SQL on the database of the last of these. */
 void fixture_run(const char *sql);
 
 /* Removes the folder and all in it. */

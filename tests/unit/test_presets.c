@@ -1,0 +1,217 @@
+/*
+ * Every shipped preset on the fixtures in its own layouts: the acceptance table through
+ * maps_lookup(), and logins. A preset is one line of the table below, a generator
+ * tests/fixtures/NAME.py and a table tests/fixtures/expected-NAME.tsv.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <check.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/authenticate.h"
+#include "common/conf.h"
+#include "common/maps.h"
+#include "tests/unit/database.h"
+
+static const struct preset {
+	const char *name;
+	const char *drivers, *layouts; /* blank-separated */
+	const char *barred;            /* of BARS below, those that these layouts can express */
+	unsigned rows;                 /* at least as many hold for each layout */
+} presets[] = {
+	{"postfixadmin", "mysql sqlite", "2.1 3.3", "bob dave", 140},
+	{"postfixadmin", "mysql sqlite", "4.x", "bob carol dave", 140},
+};
+#define PRESETS ((int)(sizeof presets / sizeof presets[0]))
+
+/* Right passwords of the fixtures, the same in every schema. */
+static const struct {
+	const char *login, *password;
+	const char *bar; /* the word in struct preset that refuses it */
+} logins[] = {
+	{"alice@example.com", "alice-password", NULL},
+	{"ALICE@Example.NET", "alice-password", NULL},
+	{"erin@example.org", "test1234", NULL},
+	{"frank@example.org", "extmail", NULL},
+	{"heidi@example.com", "pass word{}", NULL},
+	{"o'brien@example.com", "obrien-password", NULL},
+	{"judy@imap2.test", "judy-password", NULL},
+	{"list+owner@example.com", "owner-password", NULL},
+	{"bob@example.com", "bob-password", "bob"},
+	{"carol@example.com", "carol-password", "carol"},
+	{"dave@closed.test", "dave-password", "dave"},
+};
+
+static struct settings settings;
+static struct schema *schema;
+static struct accounts *accounts;
+static struct error err;
+
+static void open_all(const char *preset, const char *driver, const char *layout)
+{
+	fixture_open_preset(&settings, preset, driver, layout, true);
+	ck_assert_msg(schema_load(settings.schema.preset, &schema, &err) == RESULT_FOUND, "%s",
+		      err.text);
+	ck_assert_msg(accounts_open(&settings, schema, &accounts, &err) == RESULT_FOUND, "%s",
+		      err.text);
+	ck_assert_msg(accounts_check(accounts, &err) == RESULT_FOUND, "%s %s: %s", preset, layout,
+		      err.text);
+}
+
+static void close_all(void)
+{
+	accounts_free(&accounts);
+	schema_free(&schema);
+	settings_free(&settings);
+}
+
+/* Runs CHECK_ONE on each driver and layout of the preset. */
+static void on_each(const struct preset *preset,
+		    void (*check_one)(const struct preset *preset, const char *driver,
+				      const char *layout))
+{
+	const char *drivers = preset->drivers;
+	char driver[16], layout[32];
+	unsigned count = 0;
+
+	while (conf_next_word(&drivers, driver, sizeof driver)) {
+		const char *layouts = preset->layouts;
+		while (conf_next_word(&layouts, layout, sizeof layout)) {
+			open_all(preset->name, driver, layout);
+			check_one(preset, driver, layout);
+			close_all();
+			count++;
+		}
+	}
+	ck_assert_uint_gt(count, 0);
+}
+
+/* Whether WORD is among the words of LIST, which DELIMITERS part; an empty list has them all. */
+static bool has_word(const char *list, const char *word, const char *delimiters)
+{
+	size_t len = strlen(word), each;
+
+	if (list == NULL || *list == '\0')
+		return true;
+	for (; *list != '\0'; list += each + (list[each] != '\0')) {
+		each = strcspn(list, delimiters);
+		if (each == len && strncmp(list, word, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* In the words of the acceptance table; static memory. */
+static const char *lookup(const char *map, const char *key)
+{
+	static const char *const words[] = {
+		[RESULT_NONE] = "NOTFOUND", [RESULT_TEMP] = "TEMP", [RESULT_PERM] = "PERM"};
+	static char answer[4096];
+	struct buf text = BUF_INIT;
+	enum result result =
+		maps_lookup(accounts, &settings, map, key, strlen(key), &text, NULL, &err);
+
+	snprintf(answer, sizeof answer, "%s",
+		 result == RESULT_FOUND ? buf_str(&text) : words[result]);
+	buf_free(&text);
+	return answer;
+}
+
+static FILE *open_table(const char *preset)
+{
+	char name[128];
+	FILE *table;
+
+	if (strcmp(preset, "postfixadmin") == 0)
+		snprintf(name, sizeof name, "tests/fixtures/expected.tsv");
+	else
+		snprintf(name, sizeof name, "tests/fixtures/expected-%s.tsv", preset);
+	table = fopen(test_source(name), "r");
+	ck_assert_msg(table != NULL, "%s", name);
+	return table;
+}
+
+static void check_rows(const struct preset *preset, const char *driver, const char *layout)
+{
+	FILE *table = open_table(preset->name);
+	unsigned count = 0, wrong = 0;
+	char line[4096];
+
+	while (fgets(line, sizeof line, table) != NULL) {
+		char *rest = line, *map, *key, *expected;
+		line[strcspn(line, "\n")] = '\0';
+		if (*line == '#' || *line == '\0')
+			continue;
+		map = strsep(&rest, "\t");
+		key = strsep(&rest, "\t");
+		expected = strsep(&rest, "\t");
+		ck_assert_msg(expected != NULL, "%s", map);
+		if (!has_word(rest, layout, ","))
+			continue;
+		count++;
+		if (strcmp(lookup(map, key), expected) == 0)
+			continue;
+		wrong++;
+		fprintf(stderr, "%s %s %s, %s %s: %s, not %s\n", preset->name, driver, layout, map,
+			key, lookup(map, key), expected);
+	}
+	ck_assert_int_eq(fclose(table), 0);
+	ck_assert_uint_ge(count, preset->rows);
+	ck_assert_uint_eq(wrong, 0);
+}
+
+START_TEST(test_rows)
+{
+	on_each(&presets[_i], check_rows);
+}
+END_TEST
+
+static enum result login(const char *name, const char *password)
+{
+	return authenticate(accounts, &settings, name, strlen(name), password, NULL, NULL, NULL,
+			    &err);
+}
+
+static void check_logins(const struct preset *preset, const char *driver, const char *layout)
+{
+	for (size_t i = 0; i < sizeof logins / sizeof logins[0]; i++) {
+		bool barred = logins[i].bar != NULL && preset->barred[0] != '\0' &&
+			      has_word(preset->barred, logins[i].bar, " ");
+		enum result result = login(logins[i].login, logins[i].password);
+		ck_assert_msg(result == (barred ? RESULT_NONE : RESULT_FOUND),
+			      "%s %s %s, %s: %d %s", preset->name, driver, layout, logins[i].login,
+			      result, err.text);
+		ck_assert_int_eq(login(logins[i].login, "wrong"), RESULT_NONE);
+	}
+	ck_assert_int_eq(login("nobody@example.com", "alice-password"), RESULT_NONE);
+}
+
+START_TEST(test_logins)
+{
+	on_each(&presets[_i], check_logins);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("presets");
+	TCase *tests = tcase_create("presets");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_unchecked_fixture(tests, server_start, server_stop);
+	tcase_set_timeout(tests, 120);
+	tcase_add_loop_test(tests, test_rows, 0, PRESETS);
+	tcase_add_loop_test(tests, test_logins, 0, PRESETS);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
