@@ -19,26 +19,29 @@ enum result account_query(struct accounts *accounts, const char *query, const ch
 {
 	const char *at = strrchr(key, '@');
 	const char *domain = at != NULL ? at + 1 : key;
-	struct buf local = BUF_INIT, catchall = BUF_INIT;
+	struct buf local = BUF_INIT, catchall = BUF_INIT, path = BUF_INIT;
 	enum result result;
 
 	*rows_r = NULL;
 	if (at != NULL)
 		buf_append(&local, key, (size_t)(at - key));
 	buf_printf(&catchall, "@%s", domain);
+	buf_printf(&path, "%s/%s/", domain, buf_str(&local));
 	const struct sql_param params[] = {
 		{"address", key},
 		{"local", buf_str(&local)},
 		{"domain", domain},
 		{"catchall", buf_str(&catchall)},
+		{"path", buf_str(&path)},
 	};
-	if (buf_ok(&local) && buf_ok(&catchall))
+	if (buf_ok(&local) && buf_ok(&catchall) && buf_ok(&path))
 		result = schema_run(accounts_session(accounts), query, params,
 				    sizeof params / sizeof params[0], rows_r, err);
 	else
 		result = result_error(err, RESULT_TEMP, "out of memory");
 	buf_free(&local);
 	buf_free(&catchall);
+	buf_free(&path);
 	return result;
 }
 

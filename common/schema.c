@@ -50,7 +50,7 @@ static const struct query_spec specs[] = {
 	{"domain", "domain", "name", true},
 	{"domain_target", "domain catchall", "name target", false},
 	{"alias", KEY_PARAMS, "address members", true},
-	{"mailbox", KEY_PARAMS, "address path", true},
+	{"mailbox", KEY_PARAMS " path", "address path", true},
 	{"secrets", KEY_PARAMS, "address password", true},
 	{"app_secrets", KEY_PARAMS, "address password", false},
 	{"grants", KEY_PARAMS, "address login", false},
