@@ -1,4 +1,6 @@
 dist_schema_DATA = \
+	%D%/extmail.ini \
+	%D%/mail.ini \
 	%D%/postfixadmin.ini \
 	%D%/postfixadmin.sqlite.sql
 

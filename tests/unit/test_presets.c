@@ -26,6 +26,8 @@ static const struct preset {
 } presets[] = {
 	{"postfixadmin", "mysql sqlite", "2.1 3.3", "bob dave", 140},
 	{"postfixadmin", "mysql sqlite", "4.x", "bob carol dave", 140},
+	{"extmail", "mysql sqlite", "1.1", "bob carol dave", 160},
+	{"mail", "mysql sqlite", "seed family bare", "bob dave", 150},
 };
 #define PRESETS ((int)(sizeof presets / sizeof presets[0]))
 
