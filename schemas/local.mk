@@ -1,5 +1,6 @@
 dist_schema_DATA = \
 	%D%/extmail.ini \
+	%D%/ispmail.ini \
 	%D%/mail.ini \
 	%D%/postfixadmin.ini \
 	%D%/postfixadmin.sqlite.sql

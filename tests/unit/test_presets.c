@@ -28,6 +28,7 @@ static const struct preset {
 	{"postfixadmin", "mysql sqlite", "4.x", "bob carol dave", 140},
 	{"extmail", "mysql sqlite", "1.1", "bob carol dave", 160},
 	{"mail", "mysql sqlite", "seed family bare", "bob dave", 150},
+	{"ispmail", "mysql sqlite", "trixie wheezy", "bob dave", 150},
 };
 #define PRESETS ((int)(sizeof presets / sizeof presets[0]))
 
