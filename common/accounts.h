@@ -99,6 +99,25 @@ enum result accounts_relay_has_recipients(struct accounts *accounts, const char 
 enum result accounts_usage(struct accounts *accounts, const char *address, struct usage *usage_r,
 			   struct error *err) MUST_CHECK;
 
+/*
+ * Copies, relay hosts and destinations: the value of the one active row of KEY, without blanks at its
+ * ends (those of destinations as stored), appended to the buffer, which other results leave as it
+ * was. NONE: no such row, an empty value, or the preset has no such query. PERM also: several rows.
+ */
+enum bcc_side { BCC_RECIPIENT, BCC_SENDER };
+/* KEY is "local@domain" or "@domain". */
+enum result accounts_bcc(struct accounts *accounts, enum bcc_side side, const char *key,
+			 struct buf *target_r, struct error *err) MUST_CHECK;
+/* KEY is "local@domain", "@domain", or "<>" for the null sender. */
+enum result accounts_relayhost(struct accounts *accounts, const char *key, struct buf *relayhost_r,
+			       struct error *err) MUST_CHECK;
+/*
+ * QUERY is "smtp_sasl_password", whose values are secrets (VALUE_R: a BUF_SECRET), or
+ * "smtp_tls_policy". KEY is a host, next-hop or sender, folded.
+ */
+enum result accounts_destination(struct accounts *accounts, const char *query, const char *key,
+				 struct buf *value_r, struct error *err) MUST_CHECK;
+
 void domain_free(struct domain *domain);
 void alias_free(struct alias *alias);
 void mailbox_free(struct mailbox *mailbox);

@@ -29,6 +29,7 @@ libpostern_core_la_SOURCES = \
 	%D%/schema.c %D%/schema.h \
 	%D%/account_columns.c %D%/account_columns.h \
 	%D%/accounts.c %D%/accounts.h \
+	%D%/accounts_routes.c \
 	%D%/account_query.c %D%/account_query.h \
 	%D%/mailbox_directory.c \
 	%D%/members.c %D%/members.h \
@@ -47,6 +48,7 @@ libpostern_daemon_la_SOURCES = \
 	%D%/accounts_create.c \
 	%D%/accounts_edit_alias.c \
 	%D%/maps.c %D%/maps.h \
+	%D%/maps_routes.c %D%/maps_routes.h \
 	%D%/netstring.c %D%/netstring.h \
 	%D%/policy_attrs.c %D%/policy_attrs.h \
 	%D%/smtp_line.c %D%/smtp_line.h \

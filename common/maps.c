@@ -19,21 +19,11 @@
 #include <unistr.h>
 
 #include "common/conf.h"
+#include "common/maps_routes.h"
 #include "common/owner.h"
 
 /* Postfix's limit on a reply, status word included. */
 #define ANSWER_MAX (100000 - sizeof("OK ") + 1)
-
-struct question {
-	struct accounts *accounts;
-	const struct settings *settings;
-	const char *key;
-	size_t len;
-	struct trace *trace;
-};
-
-typedef enum result answer(const struct question *question, struct buf *answer_r,
-			   struct error *err);
 
 static enum result virtual_mailbox_domains(const struct question *q, struct buf *answer_r,
 					   struct error *err)
@@ -362,7 +352,8 @@ static enum result home(const struct question *q, struct buf *answer_r, struct e
 
 static const struct map {
 	const char *name;
-	answer *answer;
+	enum result (*answer)(const struct question *question, struct buf *answer_r,
+			      struct error *err);
 } maps[] = {
 	{"virtual_mailbox_domains", virtual_mailbox_domains},
 	{"virtual_mailbox_maps", virtual_mailbox_maps},
@@ -371,6 +362,11 @@ static const struct map {
 	{"relay_domains", relay_domains},
 	{"relay_recipient_maps", relay_recipient_maps},
 	{"smtpd_sender_login_maps", smtpd_sender_login_maps},
+	{"recipient_bcc_maps", recipient_bcc_maps},
+	{"sender_bcc_maps", sender_bcc_maps},
+	{"sender_dependent_relayhost_maps", sender_dependent_relayhost_maps},
+	{"smtp_sasl_password_maps", smtp_sasl_password_maps},
+	{"smtp_tls_policy_maps", smtp_tls_policy_maps},
 	{"quota", quota},
 	{"uid", uid},
 	{"gid", gid},
@@ -429,7 +425,8 @@ enum result maps_lookup(struct accounts *accounts, const struct settings *settin
 		.trace = trace,
 	};
 	const struct map *found = find_map(map);
-	struct buf text = BUF_INIT;
+	/* Some answers are passwords; wiping all costs less than telling them apart. */
+	struct buf text = BUF_SECRET;
 	enum result result;
 
 	if (!found)

@@ -34,6 +34,11 @@ enum result resolve_domain(struct accounts *accounts, const char *domain,
 			   struct resolved_domain *resolved_r, struct trace *trace,
 			   struct error *err) MUST_CHECK;
 
+/* The same; *KNOWN_R tells of NONE whether the database has the domain, though it does not count. */
+enum result resolve_domain_known(struct accounts *accounts, const char *domain,
+				 struct resolved_domain *resolved_r, bool *known_r,
+				 struct trace *trace, struct error *err) MUST_CHECK;
+
 enum resolved_by { RESOLVED_BY_ALIAS, RESOLVED_BY_MAILBOX, RESOLVED_BY_CATCHALL };
 
 struct resolved {

@@ -100,9 +100,9 @@ static enum result target_of(struct accounts *accounts, const char *domain, char
 	return *target_r ? RESULT_FOUND : result_error(err, RESULT_TEMP, "out of memory");
 }
 
-enum result resolve_domain(struct accounts *accounts, const char *domain,
-			   struct resolved_domain *resolved_r, struct trace *trace,
-			   struct error *err)
+enum result resolve_domain_known(struct accounts *accounts, const char *domain,
+				 struct resolved_domain *resolved_r, bool *known_r,
+				 struct trace *trace, struct error *err)
 {
 	struct resolved_domain found = {0};
 	enum result own, target, result;
@@ -110,6 +110,7 @@ enum result resolve_domain(struct accounts *accounts, const char *domain,
 
 	*resolved_r = (struct resolved_domain){0};
 	own = own_row(accounts, domain, &found.domain, &inactive, trace, err);
+	*known_r = inactive || own == RESULT_FOUND;
 	if (inactive || (own != RESULT_FOUND && own != RESULT_NONE))
 		return own;
 	target = target_of(accounts, domain, &found.target, trace, err);
@@ -117,6 +118,7 @@ enum result resolve_domain(struct accounts *accounts, const char *domain,
 		*resolved_r = found;
 		return own;
 	}
+	*known_r = true;
 	if (own == RESULT_FOUND)
 		domain_free(&found.domain);
 	if (target != RESULT_FOUND)
@@ -131,6 +133,15 @@ enum result resolve_domain(struct accounts *accounts, const char *domain,
 	}
 	*resolved_r = found;
 	return RESULT_FOUND;
+}
+
+enum result resolve_domain(struct accounts *accounts, const char *domain,
+			   struct resolved_domain *resolved_r, struct trace *trace,
+			   struct error *err)
+{
+	bool known;
+
+	return resolve_domain_known(accounts, domain, resolved_r, &known, trace, err);
 }
 
 enum result search_begin(struct search *search, struct accounts *accounts,

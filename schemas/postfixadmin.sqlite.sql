@@ -1,5 +1,6 @@
 -- The default database: PostfixAdmin's layout of 4.x at schema version 1851, on SQLite, so that its
--- web interface can adopt the file. Columns whose names begin with x_ are additions of Postern.
+-- web interface can adopt the file. Tables and columns whose names begin with x_ are additions of
+-- Postern.
 -- Addresses and domains are stored in lower case. Journal mode stays DELETE (the rollback journal):
 -- programs that only read then need no right to write into the folder.
 
@@ -192,4 +193,30 @@ CREATE TABLE dkim_signing (
     dkim_id INTEGER NOT NULL REFERENCES dkim (id) ON DELETE CASCADE,
     created DATETIME NOT NULL DEFAULT '2000-01-01 00:00:00',
     modified DATETIME NOT NULL DEFAULT '2000-01-01 00:00:00'
+);
+
+-- Copies of mail: address is local@domain or @domain, side is recipient or sender.
+CREATE TABLE x_bcc (
+    address VARCHAR(255) NOT NULL,
+    side VARCHAR(9) NOT NULL,
+    target VARCHAR(255) NOT NULL,
+    active TINYINT(1) NOT NULL DEFAULT 1,
+    PRIMARY KEY (address, side)
+);
+
+-- Relay hosts by sender: address is local@domain, @domain, or <> for the null sender.
+CREATE TABLE x_relayhost (
+    address VARCHAR(255) NOT NULL PRIMARY KEY,
+    relayhost VARCHAR(255) NOT NULL,
+    active TINYINT(1) NOT NULL DEFAULT 1
+);
+
+-- What holds for a destination, written as Postfix asks for it; kind is smtp_sasl_password (value:
+-- user:password) or smtp_tls_policy (value: a level and attributes).
+CREATE TABLE x_destination (
+    destination VARCHAR(255) NOT NULL,
+    kind VARCHAR(30) NOT NULL,
+    value VARCHAR(255) NOT NULL,
+    active TINYINT(1) NOT NULL DEFAULT 1,
+    PRIMARY KEY (destination, kind)
 );

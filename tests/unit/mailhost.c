@@ -26,7 +26,10 @@ static const char tables[] =
 	"  transport TEXT DEFAULT '', uid INTEGER, gid INTEGER);"
 	"CREATE TABLE t_secret (address TEXT, password TEXT);"
 	"CREATE TABLE t_app (address TEXT, password TEXT);"
-	"CREATE TABLE t_grant (address TEXT, login TEXT);";
+	"CREATE TABLE t_grant (address TEXT, login TEXT);"
+	"CREATE TABLE t_copy (address TEXT, side TEXT, target TEXT, active INTEGER DEFAULT 1);"
+	"CREATE TABLE t_relayhost (address TEXT, relayhost TEXT, active INTEGER DEFAULT 1);"
+	"CREATE TABLE t_destination (name TEXT, kind TEXT, value TEXT, active INTEGER DEFAULT 1);";
 
 static const char own_preset[] =
 	"[preset]\n"
@@ -49,6 +52,21 @@ static const char own_preset[] =
 	"sql = \"SELECT address, password FROM t_app WHERE address = :address\"\n"
 	"[query grants]\n"
 	"sql = \"SELECT address, login FROM t_grant WHERE address = :address\"\n"
+	"[query recipient_bcc]\n"
+	"sql = \"SELECT address, target, active FROM t_copy WHERE side = 'to' AND address IN "
+	"(:address, :domain)\"\n"
+	"[query sender_bcc]\n"
+	"sql = \"SELECT address, target, active FROM t_copy WHERE side = 'from' AND address IN "
+	"(:address, :domain)\"\n"
+	"[query sender_relayhost]\n"
+	"sql = \"SELECT address, relayhost, active FROM t_relayhost WHERE address = :address\"\n"
+	"[query smtp_sasl_password]\n"
+	"sql = \"SELECT name AS destination, value, active FROM t_destination WHERE kind = "
+	"'password' AND name = :destination COLLATE NOCASE\"\n"
+	"[query smtp_tls_policy]\n"
+	"sql = \"SELECT name AS destination, value, active FROM t_destination WHERE kind = "
+	"'policy' "
+	"AND name = :destination COLLATE NOCASE\"\n"
 	"[query relay_recipients]\n"
 	"sql = \"SELECT :domain AS name WHERE EXISTS (SELECT 1 FROM t_alias WHERE address LIKE "
 	"'%@' || :domain) OR EXISTS (SELECT 1 FROM t_mailbox WHERE address LIKE '%@' || "

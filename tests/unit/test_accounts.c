@@ -537,6 +537,96 @@ START_TEST(test_odd_rows)
 }
 END_TEST
 
+/* Like the tables of the default database, for those that lack them. */
+static const char own_tables[] =
+	"CREATE TABLE x_bcc (address VARCHAR(100), side VARCHAR(9), target VARCHAR(100),"
+	" active INT);"
+	"CREATE TABLE x_relayhost (address VARCHAR(100), relayhost VARCHAR(100), active INT);"
+	"CREATE TABLE x_destination (destination VARCHAR(100), kind VARCHAR(30),"
+	" value VARCHAR(100), active INT);"
+	"INSERT INTO x_bcc VALUES ('alice@example.com', 'recipient', 'archive@remote.test', 1),"
+	" ('alice@example.com', 'sender', 'sent@remote.test', 1),"
+	" ('heidi@example.com', 'recipient', 'heidi-copy@remote.test', 0),"
+	" ('@example.com', 'recipient', 'all@remote.test', 1);"
+	"INSERT INTO x_relayhost VALUES ('alice@example.com', '[smtp.isp.test]:587', 1);"
+	"INSERT INTO x_destination VALUES"
+	" ('[smtp.isp.test]:587', 'smtp_sasl_password', 'isp-user:isp-password', 1),"
+	" ('[smtp.isp.test]:587', 'smtp_tls_policy', 'encrypt', 1);";
+
+static void reopen(void)
+{
+	accounts_free(&accounts);
+	ck_assert_int_eq(accounts_open(&settings, schema, &accounts, &err), RESULT_FOUND);
+	ck_assert_msg(accounts_check(accounts, &err) == RESULT_FOUND, "%s", err.text);
+}
+
+enum route { TO, FROM, RELAY, PASSWORD, POLICY };
+
+/* The value, or the name of another result, which leaves the buffer as it was. */
+static const char *route(enum route route, const char *key)
+{
+	static char text[256];
+	struct buf value = BUF_SECRET;
+	enum result result;
+
+	buf_puts(&value, "before ");
+	if (route == TO || route == FROM)
+		result = accounts_bcc(accounts, route == TO ? BCC_RECIPIENT : BCC_SENDER, key,
+				      &value, &err);
+	else if (route == RELAY)
+		result = accounts_relayhost(accounts, key, &value, &err);
+	else
+		result = accounts_destination(
+			accounts, route == PASSWORD ? "smtp_sasl_password" : "smtp_tls_policy", key,
+			&value, &err);
+	if (result != RESULT_FOUND)
+		ck_assert_str_eq(buf_str(&value), "before ");
+	snprintf(text, sizeof text, "%s",
+		 result == RESULT_FOUND ? buf_str(&value) + strlen("before ")
+					: result_name(result));
+	buf_free(&value);
+	return text;
+}
+
+static const struct {
+	enum route route;
+	const char *key, *value;
+} routes[] = {
+	{TO, "alice@example.com", "archive@remote.test"},
+	{TO, "heidi@example.com", "none"},
+	{TO, "@example.com", "all@remote.test"},
+	{TO, "@example.net", "none"},
+	{FROM, "alice@example.com", "sent@remote.test"},
+	{FROM, "@example.com", "none"},
+	{RELAY, "alice@example.com", "[smtp.isp.test]:587"},
+	{RELAY, "<>", "none"},
+	{PASSWORD, "[smtp.isp.test]:587", "isp-user:isp-password"},
+	{PASSWORD, "smtp.isp.test", "none"},
+	{PASSWORD, "m\xc3\xbcller.test", "none"},
+	{PASSWORD, "\xe7\x94\xa8.test", "none"},
+	{PASSWORD, "x' OR '1'='1", "none"},
+	{POLICY, "[smtp.isp.test]:587", "encrypt"},
+	{POLICY, "%", "none"},
+};
+#define ROUTES (sizeof routes / sizeof routes[0])
+
+/* Databases without the tables of ours have nothing of the kind, until they get them. */
+START_TEST(test_routes)
+{
+	open_at(_i);
+	if (!is(_i, "default")) {
+		for (size_t i = 0; i < ROUTES; i++)
+			ck_assert_str_eq(route(routes[i].route, routes[i].key), "none");
+		fixture_run(own_tables);
+		reopen();
+	}
+	for (size_t i = 0; i < ROUTES; i++)
+		ck_assert_msg(strcmp(route(routes[i].route, routes[i].key), routes[i].value) == 0,
+			      "%s: %s", routes[i].key, route(routes[i].route, routes[i].key));
+	close_all();
+}
+END_TEST
+
 /* Every question is TEMP without the database, and right again with it. */
 START_TEST(test_database_away)
 {
@@ -559,6 +649,8 @@ START_TEST(test_database_away)
 	ck_assert_int_eq(accounts_secrets(accounts, "x@example.com", &secrets, &err), RESULT_TEMP);
 	ck_assert_int_eq(accounts_usage(accounts, "x@example.com", &usage, &err), RESULT_TEMP);
 	ck_assert_int_eq(accounts_relay_has_recipients(accounts, "example.com", &err), RESULT_TEMP);
+	for (size_t i = 0; i < ROUTES; i++)
+		ck_assert_str_eq(route(routes[i].route, routes[i].key), "temp");
 	ck_assert_int_eq(accounts_check(accounts, &err), RESULT_TEMP);
 	ck_assert_str_ne(err.text, "");
 	if (is(_i, "mysql")) {
@@ -568,6 +660,29 @@ START_TEST(test_database_away)
 		domain_free(&domain);
 		ck_assert_int_eq(accounts_check(accounts, &err), RESULT_FOUND);
 	}
+	close_all();
+}
+END_TEST
+
+/* One key has one value; what a collation calls equal is another key. */
+START_TEST(test_route_rows)
+{
+	open_at(_i);
+	fixture_run(own_tables);
+	fixture_run(
+		"INSERT INTO x_relayhost VALUES ('twice@example.com', 'a', 1),"
+		" ('twice@example.com', 'b', 1), ('once@example.com', 'a', 0),"
+		" ('once@example.com', ' b ', 1), ('once@example.com', NULL, 1),"
+		" ('odd@example.com', 'a', 7), ('jos\xc3\xa9@example.com', 'a', 1);"
+		"INSERT INTO x_destination VALUES ('a.test', 'smtp_sasl_password', ' u:p ', 1)");
+	reopen();
+	ck_assert_str_eq(route(RELAY, "twice@example.com"), "perm");
+	ck_assert_ptr_nonnull(strstr(err.text, "twice@example.com"));
+	ck_assert_str_eq(route(RELAY, "once@example.com"), "b");
+	ck_assert_str_eq(route(RELAY, "odd@example.com"), "a");
+	ck_assert_str_eq(route(RELAY, "jose@example.com"), "none");
+	ck_assert_str_eq(route(PASSWORD, "a.test"), " u:p ");
+	ck_assert_str_eq(route(PASSWORD, "a.test "), "none");
 	close_all();
 }
 END_TEST
@@ -587,6 +702,9 @@ int main(void)
 	tcase_add_loop_test(tests, test_mailbox, 0, DATABASES);
 	tcase_add_loop_test(tests, test_secrets, 0, DATABASES);
 	tcase_add_loop_test(tests, test_usage_grants_recipients, 0, DATABASES);
+	tcase_add_loop_test(tests, test_routes, 0, DATABASES);
+	tcase_add_loop_test(tests, test_route_rows, 2, 3);
+	tcase_add_loop_test(tests, test_route_rows, 6, DATABASES);
 	tcase_add_test(tests, test_own_columns);
 	tcase_add_test(tests, test_collation);
 	tcase_add_test(tests, test_flags);

@@ -41,7 +41,47 @@ static const char rows[] =
 	" ('@caught.test', 'all@remote.test'), ('cmd@ruled.test', '|x'),"
 	" ('torn@example.com', 'a@b.test' || char(10) || 'c@d.test'),"
 	" ('bytes@example.com', CAST(x'61ff40622e74657374' AS TEXT));"
-	"INSERT INTO t_alias (address, members, active) VALUES ('off@listed.test', 'x@y.test', 0);";
+	"INSERT INTO t_alias (address, members, active) VALUES ('off@listed.test', 'x@y.test', 0);"
+	"INSERT INTO t_copy (address, side, target) VALUES"
+	" ('alice@example.com', 'to', '  archive@remote.test\t'),"
+	" ('alice+private@example.com', 'to', 'private@remote.test'),"
+	" ('own@example.net', 'to', 'own@remote.test'), ('own@example.com', 'to', 'x@remote.test'),"
+	" ('@example.com', 'to', 'all@remote.test'), ('example.org', 'to', 'org@remote.test'),"
+	" ('@example.net', 'to', 'net@remote.test'),"
+	" ('@closed.test', 'to', 'x@remote.test'), ('@ended.test', 'to', 'x@remote.test'),"
+	" ('@backup.test', 'to', 'backup@remote.test'),"
+	" ('partner@elsewhere.test', 'to', 'archive@remote.test'),"
+	" ('two@imap2.test', 'to', 'a@remote.test,b@remote.test'),"
+	" ('rows@imap2.test', 'to', 'a@remote.test'), ('rows@imap2.test', 'to', 'b@remote.test'),"
+	" ('cmd@imap2.test', 'to', '|/bin/x'), ('file@imap2.test', 'to', '\"/etc/x\"@y.test'),"
+	" ('include@imap2.test', 'to', ':include:/x'), ('dom@imap2.test', 'to', '@remote.test'),"
+	" ('commas@imap2.test', 'to', ', ,'), ('root@imap2.test', 'to', 'root'),"
+	" ('null@example.com', 'to', NULL), ('blank@example.com', 'to', ' '),"
+	" ('alice@example.com', 'from', 'sent@remote.test'),"
+	" ('@imap2.test', 'from', 'sent-imap2@remote.test');"
+	"INSERT INTO t_copy (address, side, target, active) VALUES"
+	" ('carol@example.com', 'to', 'off@remote.test', 0), ('off@imap2.test', 'to', 'x@y.test', "
+	"0),"
+	" ('odd@imap2.test', 'to', 'x@y.test', 'perhaps');"
+	"INSERT INTO t_target (name, target) VALUES ('ended.test', 'closed.test');"
+	"INSERT INTO t_relayhost (address, relayhost) VALUES"
+	" ('alice@example.com', ' [smtp.isp.test]:587 '), ('@example.com', 'relay.isp.test'),"
+	" ('moved@imap2.test', 'DUNNO'), ('@imap2.test', 'relay.isp.test'),"
+	" ('me@elsewhere.test', '[smtp.elsewhere.test]'), ('@closed.test', 'relay.isp.test'),"
+	" ('back@imap2.test', ''), ('rows@imap2.test', 'a'), ('rows@imap2.test', 'b');"
+	"INSERT INTO t_relayhost (address, relayhost, active) VALUES ('judy@imap2.test', 'x', 0);"
+	"INSERT INTO t_destination (name, kind, value) VALUES"
+	" ('[smtp.isp.test]:587', 'password', 'isp:Pass word '),"
+	" ('Mixed.isp.test', 'password', 'mixed:x'), ('[2001:db8::25]', 'password', 'six:x'),"
+	" ('alice@example.com', 'password', 'alice:y'), ('@example.com', 'password', 'nobody:z'),"
+	" ('/run/lmtp', 'password', 'unix:x'), ('*', 'password', 'star:x'),"
+	" ('m\xc3\xbcller.test', 'password', 'idn:x'),"
+	" ('rows.test', 'password', 'a:1'), ('rows.test', 'password', 'b:2'),"
+	" ('blank.test', 'password', ' '), ('torn.test', 'password', 'a:b' || char(10) || 'c'),"
+	" ('[smtp.isp.test]:587', 'policy', 'encrypt'), ('.isp.test', 'policy', 'secure'),"
+	" ('isp.test', 'policy', 'dane'), ('*', 'policy', 'none');"
+	"INSERT INTO t_destination (name, kind, value, active) VALUES"
+	" ('off.test', 'password', 'a:b', 0), ('off.test', 'policy', 'none', 0);";
 
 static struct mailhost host;
 
@@ -97,6 +137,11 @@ START_TEST(names_are_those_of_main_cf)
 					       "relay_domains",
 					       "relay_recipient_maps",
 					       "smtpd_sender_login_maps",
+					       "recipient_bcc_maps",
+					       "sender_bcc_maps",
+					       "sender_dependent_relayhost_maps",
+					       "smtp_sasl_password_maps",
+					       "smtp_tls_policy_maps",
 					       "quota",
 					       "uid",
 					       "gid",
@@ -109,6 +154,13 @@ START_TEST(names_are_those_of_main_cf)
 }
 END_TEST
 
+/* Their keys are taken as they stand. */
+static bool takes_destinations(const char *map)
+{
+	return strcmp(map, "smtp_sasl_password_maps") == 0 ||
+	       strcmp(map, "smtp_tls_policy_maps") == 0;
+}
+
 /* Keys that no map may answer, and none may ask the database about. */
 START_TEST(bad_keys_are_none_without_the_database)
 {
@@ -117,9 +169,6 @@ START_TEST(bad_keys_are_none_without_the_database)
 		size_t len;
 	} keys[] = {
 		{"", 0},
-		{"*", 1},
-		{"@example.com", 12},
-		{"<>", 2},
 		{" alice@example.com", 18},
 		{"alice@example.com ", 18},
 		{"ali\nce@example.com", 18},
@@ -127,8 +176,6 @@ START_TEST(bad_keys_are_none_without_the_database)
 		{"alice@example.com\0", 18},
 		{"alic\xc3@example.com", 17},
 		{"\xc2\x85 alice@example.com", 20},
-		{"[192.0.2.1]:25", 14},
-		{"/etc/passwd", 11},
 	};
 	const char *map;
 
@@ -138,6 +185,26 @@ START_TEST(bad_keys_are_none_without_the_database)
 			ck_assert_msg(
 				strcmp(lookup_bytes(map, keys[k].text, keys[k].len), "none") == 0,
 				"%s of key %zu", map, k);
+	ck_assert_uint_eq(mailhost_calls(), 0);
+}
+END_TEST
+
+/* Keys that only a map of destinations asks about, and that of relay hosts about the first two. */
+START_TEST(odd_keys_are_none_without_the_database)
+{
+	static const char *const keys[] = {"<>",           "\"<>\"",         "*",
+					   "@example.com", "[192.0.2.1]:25", "/etc/passwd"};
+	const char *map;
+
+	mailhost_fail(0, RESULT_FOUND);
+	for (size_t i = 0; (map = maps_name(i)); i++)
+		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+			if (takes_destinations(map) ||
+			    (k < 2 && strcmp(map, "sender_dependent_relayhost_maps") == 0))
+				continue;
+			ck_assert_msg(strcmp(lookup(map, keys[k]), "none") == 0, "%s of %s", map,
+				      keys[k]);
+		}
 	ck_assert_uint_eq(mailhost_calls(), 0);
 }
 END_TEST
@@ -162,7 +229,8 @@ START_TEST(address_maps_never_answer_a_domain)
 	const char *map;
 
 	for (size_t i = 0; (map = maps_name(i)); i++) {
-		if (strstr(map, "domains") || strcmp(map, "transport_maps") == 0)
+		if (strstr(map, "domains") || strcmp(map, "transport_maps") == 0 ||
+		    takes_destinations(map))
 			continue;
 		assert_lookup(map, "example.com", "none");
 		assert_lookup(map, "backup.test", "none");
@@ -334,6 +402,179 @@ START_TEST(sender_logins)
 }
 END_TEST
 
+START_TEST(copies_of_an_address_before_its_domain)
+{
+	const char *map = "recipient_bcc_maps";
+
+	assert_lookup(map, "Alice@Example.com", "archive@remote.test");
+	assert_lookup(map, "\"alice\"@example.com", "archive@remote.test");
+	assert_lookup(map, "alice+x@example.com", "archive@remote.test");
+	assert_lookup(map, "alice+Private@example.com", "private@remote.test");
+	assert_lookup(map, "bob@example.com", "all@remote.test");
+	assert_lookup(map, "nobody+x@example.com", "all@remote.test");
+	assert_lookup(map, "x@backup.test", "backup@remote.test");
+	/* A schema may keep the row of a domain without the '@'. */
+	assert_lookup(map, "x@example.org", "org@remote.test");
+	assert_lookup(map, "example.org", "none");
+}
+END_TEST
+
+START_TEST(copies_through_an_alias_domain)
+{
+	const char *map = "recipient_bcc_maps";
+
+	assert_lookup(map, "own@example.net", "own@remote.test");
+	assert_lookup(map, "alice+x@example.net", "archive@remote.test");
+	assert_lookup(map, "nobody@example.net", "net@remote.test");
+	mailhost_sql(&host, "DELETE FROM t_copy WHERE address = '@example.net'");
+	assert_lookup(map, "nobody@example.net", "all@remote.test");
+	assert_lookup(map, "x@ended.test", "none");
+}
+END_TEST
+
+START_TEST(copies_only_of_active_rows)
+{
+	const char *map = "recipient_bcc_maps";
+
+	assert_lookup(map, "carol@example.com", "all@remote.test");
+	assert_lookup(map, "null@example.com", "all@remote.test");
+	assert_lookup(map, "blank@example.com", "all@remote.test");
+	assert_lookup(map, "off@imap2.test", "none");
+	assert_lookup(map, "x@closed.test", "none");
+	assert_lookup(map, "odd@imap2.test", "perm");
+}
+END_TEST
+
+START_TEST(copies_for_other_hosts)
+{
+	assert_lookup("recipient_bcc_maps", "partner+x@elsewhere.test", "archive@remote.test");
+	assert_lookup("recipient_bcc_maps", "other@elsewhere.test", "none");
+}
+END_TEST
+
+START_TEST(copies_go_to_one_address)
+{
+	static const char *const wrong[] = {
+		"two@imap2.test", "rows@imap2.test",    "cmd@imap2.test",   "file@imap2.test",
+		"dom@imap2.test", "include@imap2.test", "commas@imap2.test"};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		ck_assert_msg(strcmp(lookup("recipient_bcc_maps", wrong[i]), "perm") == 0, "%s: %s",
+			      wrong[i], lookup("recipient_bcc_maps", wrong[i]));
+	assert_lookup("recipient_bcc_maps", "root@imap2.test", "root");
+}
+END_TEST
+
+START_TEST(copies_of_a_sender)
+{
+	assert_lookup("sender_bcc_maps", "alice+x@example.net", "sent@remote.test");
+	assert_lookup("sender_bcc_maps", "carol@example.com", "none");
+	assert_lookup("sender_bcc_maps", "judy@imap2.test", "sent-imap2@remote.test");
+}
+END_TEST
+
+START_TEST(relayhosts_by_sender)
+{
+	const char *map = "sender_dependent_relayhost_maps";
+
+	assert_lookup(map, "Alice+x@example.com", "[smtp.isp.test]:587");
+	assert_lookup(map, "alice@example.net", "[smtp.isp.test]:587");
+	assert_lookup(map, "bob@example.com", "relay.isp.test");
+	assert_lookup(map, "moved@imap2.test", "DUNNO");
+	assert_lookup(map, "judy@imap2.test", "relay.isp.test");
+	assert_lookup(map, "back@imap2.test", "relay.isp.test");
+	assert_lookup(map, "me@elsewhere.test", "[smtp.elsewhere.test]");
+	assert_lookup(map, "you@elsewhere.test", "none");
+	assert_lookup(map, "x@closed.test", "none");
+	assert_lookup(map, "rows@imap2.test", "perm");
+}
+END_TEST
+
+START_TEST(relayhost_of_the_null_sender)
+{
+	const char *map = "sender_dependent_relayhost_maps";
+
+	assert_lookup(map, "<>", "none");
+	assert_lookup(map, "\"<>\"", "none");
+	mailhost_sql(&host, "INSERT INTO t_relayhost (address, relayhost) VALUES"
+			    " ('<>', '[bounces.isp.test]')");
+	assert_lookup(map, "<>", "[bounces.isp.test]");
+	assert_lookup(map, "\"<>\"", "[bounces.isp.test]");
+	assert_lookup(map, "<>@example.com", "relay.isp.test");
+	assert_lookup(map, "<x>", "none");
+}
+END_TEST
+
+START_TEST(passwords_of_destinations)
+{
+	const char *map = "smtp_sasl_password_maps";
+
+	/* As stored: a password may end in a blank. */
+	assert_lookup(map, "[smtp.isp.test]:587", "isp:Pass word ");
+	assert_lookup(map, "[SMTP.isp.test]:587", "isp:Pass word ");
+	assert_lookup(map, "[smtp.isp.test]", "none");
+	assert_lookup(map, "smtp.isp.test:587", "none");
+	assert_lookup(map, "smtp.isp.test", "none");
+	assert_lookup(map, "mixed.ISP.test", "mixed:x");
+	assert_lookup(map, "[2001:DB8::25]", "six:x");
+	assert_lookup(map, "/run/lmtp", "unix:x");
+	assert_lookup(map, "M\xc3\x9cLLER.test", "idn:x");
+	assert_lookup(map, "muller.test", "none");
+	assert_lookup(map, "off.test", "none");
+	assert_lookup(map, "blank.test", "none");
+	assert_lookup(map, "rows.test", "perm");
+	assert_lookup(map, "torn.test", "perm");
+}
+END_TEST
+
+START_TEST(passwords_of_senders_are_for_whole_addresses)
+{
+	assert_lookup("smtp_sasl_password_maps", "Alice@example.com", "alice:y");
+	assert_lookup("smtp_sasl_password_maps", "alice+x@example.com", "none");
+	assert_lookup("smtp_sasl_password_maps", "alice@example.net", "none");
+	assert_lookup("smtp_sasl_password_maps", "bob@example.com", "none");
+	assert_lookup("smtp_sasl_password_maps", "bob.test", "none");
+}
+END_TEST
+
+START_TEST(tls_policies_for_what_is_asked)
+{
+	const char *map = "smtp_tls_policy_maps";
+
+	assert_lookup(map, "[smtp.isp.test]:587", "encrypt");
+	assert_lookup(map, ".ISP.test", "secure");
+	assert_lookup(map, "isp.test", "dane");
+	assert_lookup(map, "smtp.isp.test", "none");
+	assert_lookup(map, "[isp.test]", "none");
+	assert_lookup(map, ".test", "none");
+	assert_lookup(map, "off.test", "none");
+}
+END_TEST
+
+/* Whoever reads a trace or an error may not be meant to read passwords. */
+START_TEST(passwords_stay_out_of_traces_and_errors)
+{
+	static const char *const keys[] = {"[smtp.isp.test]:587", "rows.test", "torn.test"};
+	struct trace trace = {BUF_INIT};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		struct buf answer = BUF_SECRET;
+		struct error err = {""};
+		enum result result =
+			maps_lookup(host.accounts, &host.settings, "smtp_sasl_password_maps",
+				    keys[i], strlen(keys[i]), &answer, &trace, &err);
+
+		ck_assert_int_eq(result, i == 0 ? RESULT_FOUND : RESULT_PERM);
+		ck_assert_ptr_null(strstr(err.text, "a:"));
+		buf_free(&answer);
+	}
+	ck_assert_ptr_nonnull(strstr(buf_str(&trace.text), "[smtp.isp.test]:587"));
+	ck_assert_ptr_null(strstr(buf_str(&trace.text), "Pass"));
+	ck_assert_ptr_null(strstr(buf_str(&trace.text), "a:"));
+	buf_free(&trace.text);
+}
+END_TEST
+
 START_TEST(quota_in_bytes)
 {
 	assert_lookup("quota", "alice@example.net", "104857600");
@@ -482,6 +723,19 @@ static const struct question {
 	{"relay_recipient_maps", "other@also.test"},
 	{"smtpd_sender_login_maps", "sales@example.net"},
 	{"smtpd_sender_login_maps", "nobody@example.net"},
+	{"recipient_bcc_maps", "alice+x@example.net"},
+	{"recipient_bcc_maps", "nobody+x@example.net"},
+	{"recipient_bcc_maps", "other@elsewhere.test"},
+	{"recipient_bcc_maps", "x@ended.test"},
+	{"sender_bcc_maps", "alice+x@example.net"},
+	{"sender_bcc_maps", "nobody+x@example.net"},
+	{"sender_dependent_relayhost_maps", "alice@example.com"},
+	{"sender_dependent_relayhost_maps", "nobody@example.net"},
+	{"sender_dependent_relayhost_maps", "<>"},
+	{"smtp_sasl_password_maps", "[smtp.isp.test]:587"},
+	{"smtp_sasl_password_maps", "nowhere.test"},
+	{"smtp_tls_policy_maps", ".isp.test"},
+	{"smtp_tls_policy_maps", "nowhere.test"},
 	{"quota", "alice@example.net"},
 	{"uid", "carol@example.com"},
 	{"gid", "carol@example.com"},
@@ -530,6 +784,7 @@ int main(void)
 	tcase_add_test(tests, unknown_map_is_perm);
 	tcase_add_test(tests, names_are_those_of_main_cf);
 	tcase_add_test(tests, bad_keys_are_none_without_the_database);
+	tcase_add_test(tests, odd_keys_are_none_without_the_database);
 	tcase_add_test(tests, over_long_keys_are_none);
 	tcase_add_test(tests, address_maps_never_answer_a_domain);
 	tcase_add_test(tests, domain_maps_never_answer_an_address);
@@ -548,6 +803,18 @@ int main(void)
 	tcase_add_test(tests, relay_recipients_without_rows_are_all_found);
 	tcase_add_test(tests, relay_recipients_with_rows_are_those);
 	tcase_add_test(tests, sender_logins);
+	tcase_add_test(tests, copies_of_an_address_before_its_domain);
+	tcase_add_test(tests, copies_through_an_alias_domain);
+	tcase_add_test(tests, copies_only_of_active_rows);
+	tcase_add_test(tests, copies_for_other_hosts);
+	tcase_add_test(tests, copies_go_to_one_address);
+	tcase_add_test(tests, copies_of_a_sender);
+	tcase_add_test(tests, relayhosts_by_sender);
+	tcase_add_test(tests, relayhost_of_the_null_sender);
+	tcase_add_test(tests, passwords_of_destinations);
+	tcase_add_test(tests, passwords_of_senders_are_for_whole_addresses);
+	tcase_add_test(tests, tls_policies_for_what_is_asked);
+	tcase_add_test(tests, passwords_stay_out_of_traces_and_errors);
 	tcase_add_test(tests, quota_in_bytes);
 	tcase_add_test(tests, ids_of_the_row_or_the_owner);
 	tcase_add_test(tests, home_is_an_absolute_path);
