@@ -20,7 +20,6 @@
 #include <string.h>
 
 #include "common/conf.h"
-#include "common/maps.h"
 
 #define QUEUE_DIRECTORY "/var/spool/postfix"
 #define ENDPOINT_MAX    256
@@ -119,12 +118,9 @@ static int choose_endpoint(const struct postern *postern, const char *key, const
 	return EX_OK;
 }
 
-static bool is_served(const char *map)
+static void append_map(struct buf *text, const char *map, const char *endpoint)
 {
-	for (size_t i = 0; maps_name(i); i++)
-		if (strcmp(maps_name(i), map) == 0)
-			return true;
-	return false;
+	buf_printf(text, "%s = socketmap:%s:%s\n", map, endpoint, map);
 }
 
 static void append_maps(struct buf *text, const char *endpoint)
@@ -136,16 +132,38 @@ static void append_maps(struct buf *text, const char *endpoint)
 	};
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
-		if (is_served(maps[i]))
-			buf_printf(text, "%s = socketmap:%s:%s\n", maps[i], endpoint, maps[i]);
+		append_map(text, maps[i], endpoint);
 	/* Its default is $virtual_alias_maps, where any answer would claim the domain. */
 	buf_puts(text, "virtual_alias_domains =\n");
+}
+
+/* Only what the preset can answer: each of them costs lookups for every message. */
+static void append_routes(const struct schema *schema, struct buf *text, const char *endpoint)
+{
+	static const struct {
+		const char *query, *map;
+	} routes[] = {
+		{"recipient_bcc", "recipient_bcc_maps"},
+		{"sender_bcc", "sender_bcc_maps"},
+		{"sender_relayhost", "sender_dependent_relayhost_maps"},
+		{"smtp_tls_policy", "smtp_tls_policy_maps"},
+		{"smtp_sasl_password", "smtp_sasl_password_maps"},
+	};
+
+	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++)
+		if (schema_has_query(schema, routes[i].query))
+			append_map(text, routes[i].map, endpoint);
+	/* Without these Postfix asks for no password, and takes no plain mechanism over TLS. */
+	if (schema_has_query(schema, "smtp_sasl_password"))
+		buf_puts(text, "smtp_sasl_auth_enable = yes\n"
+			       "smtp_sasl_tls_security_options = noanonymous\n");
 }
 
 static void append_main_cf(const struct postern *postern, struct buf *text, const char *lookup,
 			   const char *lmtp, const char *policy)
 {
 	append_maps(text, lookup);
+	append_routes(postern->schema, text, lookup);
 	buf_printf(text, "virtual_transport = lmtp:%s\n", lmtp);
 	buf_printf(text, "recipient_delimiter = %s\n",
 		   postern->settings.address.recipient_delimiter);
@@ -194,7 +212,7 @@ int setup_postfix(struct postern *postern, const struct arguments *arguments)
 		 "TLS needs smtpd_tls_chain_files in main.cf.",
 		 BUF_INIT},
 	};
-	int code = postern_settings(postern);
+	int code = postern_schema(postern);
 
 	if (code == EX_OK)
 		code = choose_endpoint(postern, "[lookup] listen", settings->lookup.listen, queue,

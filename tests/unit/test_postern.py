@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import pwd
+import re
 import select
 import shutil
 import signal
@@ -511,6 +512,10 @@ recipient_delimiter = +-
                          "socketmap:unix:postern/lookup:virtual_alias_maps")
         self.assertEqual(values["smtpd_sender_login_maps"],
                          "socketmap:unix:postern/lookup:smtpd_sender_login_maps")
+        for name in ("recipient_bcc_maps", "sender_bcc_maps", "sender_dependent_relayhost_maps",
+                     "smtp_sasl_password_maps", "smtp_tls_policy_maps"):
+            self.assertEqual(values[name], f"socketmap:unix:postern/lookup:{name}")
+        self.assertEqual(values["smtp_sasl_auth_enable"], "yes")
         self.assertEqual(values["virtual_alias_domains"], "")
         self.assertEqual(values["virtual_transport"], "lmtp:inet:[::1]:24")
         self.assertEqual(values["recipient_delimiter"], "+-")
@@ -527,6 +532,27 @@ recipient_delimiter = +-
         self.assertEqual([row["file"] for row in self.rows("setup", "postfix")],
                          ["main.cf", "master.cf"])
         self.bad(USAGE, "setup", "postfix", "--only", "other.cf")
+
+    def test_setup_postfix_prints_what_the_preset_has(self):
+        shipped = os.path.join(os.environ["POSTERN_SCHEMAS"], "postfixadmin.ini")
+        with open(shipped, encoding="utf-8") as file:
+            preset = file.read()
+        for query in ("recipient_bcc", "sender_relayhost", "smtp_sasl_password"):
+            preset, count = re.subn(rf"\[query {query}\]\n(sql.*\n)+", "", preset)
+            self.assertEqual(count, 1, query)
+        path = self.write("preset.ini", preset)
+        config = self.write("own.ini", f"""
+[database]
+path = {self.database}
+[schema]
+preset = {path}
+""")
+        done = self.run_it("setup", "postfix", "--only", "main.cf", config=config)
+        self.assertEqual(done.returncode, 0, done)
+        printed = {line.split(" =")[0] for line in done.stdout.splitlines()}
+        self.assertLessEqual({"sender_bcc_maps", "smtp_tls_policy_maps", "transport_maps"}, printed)
+        self.assertFalse({"recipient_bcc_maps", "sender_dependent_relayhost_maps",
+                          "smtp_sasl_password_maps", "smtp_sasl_auth_enable"} & printed, printed)
 
     def test_setup_sasl(self):
         self.assertIn(f"postern_config: {self.config}\n", self.good("setup", "sasl"))
