@@ -39,7 +39,7 @@ int lookup(struct postern *postern, const struct arguments *arguments)
 {
 	const char *map = arguments->words[0], *key = arguments->words[1];
 	struct output *output = &postern->output;
-	struct buf answer = BUF_INIT;
+	struct buf answer = BUF_SECRET;
 	struct error err = {""};
 	int code;
 

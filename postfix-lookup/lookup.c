@@ -11,6 +11,7 @@
  *	the first one separates as surely as a NUL would). While the database is away, an old answer
  *	is served with two exceptions. TEMP is never remembered. And an old NOTFOUND is not served
  *	for maps in which it refuses mail or a sender: what is new since then would bounce.
+ *	Answers may be passwords, so every buffer that holds one is wiped.
  * LIMITS
  *	A change in the database is seen after the lifetimes of the cache at the latest.
  */
@@ -293,7 +294,7 @@ static enum result ask(struct lookup *lookup, struct accounts *accounts,
 static enum result find(struct lookup *lookup, struct accounts *accounts,
 			const struct request *request, struct buf *answer, struct error *err)
 {
-	struct buf old = BUF_INIT;
+	struct buf old = BUF_SECRET;
 	enum cache_state state;
 	enum result old_result = RESULT_NONE, result;
 
@@ -337,7 +338,7 @@ static void put_text(struct buf *reply, const char *text)
 static void put_reply(struct buf *out, enum result result, const struct buf *answer,
 		      const struct error *err)
 {
-	struct buf reply = BUF_INIT;
+	struct buf reply = BUF_SECRET;
 
 	switch (result) {
 	case RESULT_FOUND:
@@ -367,7 +368,7 @@ static void serve_request(struct lookup *lookup, struct accounts *accounts, cons
 			  size_t len, struct buf *out)
 {
 	int64_t start = deadline_now_us();
-	struct buf answer = BUF_INIT;
+	struct buf answer = BUF_SECRET;
 	struct request request;
 	struct error err = {""};
 	enum result result;
@@ -410,7 +411,7 @@ enum parse lookup_next(void *state, void *worker, struct buf *in, struct buf *ou
 /* One request: answered and sent, so that a flood of them never piles up replies. */
 static enum parse handle_one(struct connection *connection, void *state, void *worker)
 {
-	struct buf out = BUF_INIT;
+	struct buf out = BUF_SECRET;
 	enum parse parse = lookup_next(state, worker, &connection->in, &out);
 	enum io_result written;
 
