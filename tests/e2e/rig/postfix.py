@@ -190,8 +190,9 @@ def without_overridden(text):
 
 
 def _alive(pid):
+    """Whether it still runs: until somebody has waited for it, a process that has ended has an id."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
+            return status.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
         return False
-    return True
