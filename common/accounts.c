@@ -35,6 +35,7 @@ struct accounts {
 	struct schema_session *session;
 	int64_t quota_unit;
 	struct log_limit quota_limit;
+	struct sql_statement **map_statements; /* one for each of the settings' maps */
 };
 
 enum result accounts_open(const struct settings *settings, const struct schema *schema,
@@ -69,6 +70,12 @@ enum result accounts_open(const struct settings *settings, const struct schema *
 				    "preset %s: [defaults] quota_unit is not a number of bytes",
 				    schema_name(schema));
 	}
+	accounts->map_statements =
+		calloc(settings->map_count + 1, sizeof *accounts->map_statements);
+	if (accounts->map_statements == NULL) {
+		accounts_free(&accounts);
+		return result_error(err, RESULT_TEMP, "out of memory");
+	}
 	result = sql_open(&config, &accounts->sql, err);
 	if (result == RESULT_FOUND)
 		result = schema_open(schema, accounts->sql, &accounts->session, err);
@@ -87,6 +94,10 @@ void accounts_free(struct accounts **accounts_p)
 	if (accounts == NULL)
 		return;
 	schema_close(&accounts->session);
+	for (size_t i = 0; accounts->map_statements != NULL && i < accounts->settings->map_count;
+	     i++)
+		sql_statement_free(&accounts->map_statements[i]);
+	free(accounts->map_statements);
 	sql_free(&accounts->sql);
 	free(accounts);
 	*accounts_p = NULL;
@@ -127,6 +138,11 @@ const struct schema *accounts_schema(const struct accounts *accounts)
 struct schema_session *accounts_session(const struct accounts *accounts)
 {
 	return accounts->session;
+}
+
+struct sql_statement **accounts_map_statement(struct accounts *accounts, size_t index)
+{
+	return &accounts->map_statements[index];
 }
 
 static enum result no_memory(struct error *err)

@@ -71,6 +71,9 @@ enum result accounts_try(const struct settings *settings, const struct schema *s
 			 struct error *err) MUST_CHECK;
 const struct schema *accounts_schema(const struct accounts *accounts);
 struct schema_session *accounts_session(const struct accounts *accounts);
+/* The place for the statement of the INDEXth [map] of the settings, at first NULL; freed with the
+ * handle. */
+struct sql_statement **accounts_map_statement(struct accounts *accounts, size_t index);
 
 enum result accounts_domain(struct accounts *accounts, const char *domain, struct domain *domain_r,
 			    struct error *err) MUST_CHECK;

@@ -11,6 +11,7 @@ libpostern_core_la_SOURCES = \
 	%D%/io.c %D%/io.h \
 	%D%/secret.c %D%/secret.h \
 	%D%/address.c %D%/address.h \
+	%D%/map_template.c %D%/map_template.h \
 	%D%/conf.c %D%/conf.h \
 	%D%/conf_file.c %D%/conf_file.h \
 	%D%/conf_value.c \
@@ -47,6 +48,7 @@ libpostern_daemon_la_SOURCES = \
 	%D%/accounts_edit.c %D%/accounts_edit.h \
 	%D%/accounts_create.c \
 	%D%/accounts_edit_alias.c \
+	%D%/site_map.c %D%/site_map.h \
 	%D%/maps.c %D%/maps.h \
 	%D%/maps_routes.c %D%/maps_routes.h \
 	%D%/netstring.c %D%/netstring.h \

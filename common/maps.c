@@ -21,6 +21,7 @@
 #include "common/conf.h"
 #include "common/maps_routes.h"
 #include "common/owner.h"
+#include "common/site_map.h"
 
 /* Postfix's limit on a reply, status word included. */
 #define ANSWER_MAX (100000 - sizeof("OK ") + 1)
@@ -388,14 +389,17 @@ static const struct map *find_map(const char *name)
 	return NULL;
 }
 
-/* What Postfix would take for a broken table must not leave us as an answer. */
-static enum result check_answer(const struct buf *text, struct error *err)
+/*
+ * What Postfix would take for a broken table must not leave us as an answer. Blanks are none to
+ * Postfix; in a site's map they are as good as any other text where only existence counts.
+ */
+static enum result check_answer(const struct buf *text, bool blank_ok, struct error *err)
 {
 	const char *data = buf_str(text);
 
 	if (!buf_ok(text))
 		return result_error(err, RESULT_TEMP, "out of memory");
-	if (is_blank(data))
+	if (is_blank(data) && !blank_ok)
 		return result_error(err, RESULT_PERM, "the row has an empty answer");
 	if (text->len > ANSWER_MAX)
 		return result_error(err, RESULT_PERM,
@@ -424,21 +428,23 @@ enum result maps_lookup(struct accounts *accounts, const struct settings *settin
 		.len = key_len,
 		.trace = trace,
 	};
+	const struct settings_map *site = site_map_find(settings, map);
 	const struct map *found = find_map(map);
 	/* Some answers are passwords; wiping all costs less than telling them apart. */
 	struct buf text = BUF_SECRET;
 	enum result result;
 
-	if (!found)
+	if (!found && !site)
 		return result_error(err, RESULT_PERM, "no map is called \"%s\"", map);
 	if (!address_key_ok(key, key_len)) {
 		trace_add(trace, "key: empty, too long, not UTF-8, or with control characters or "
 				 "outer blanks");
 		return RESULT_NONE;
 	}
-	result = found->answer(&question, &text, err);
+	result = site ? site_map_lookup(accounts, settings, site, key, key_len, &text, trace, err)
+		      : found->answer(&question, &text, err);
 	if (result == RESULT_FOUND)
-		result = check_answer(&text, err);
+		result = check_answer(&text, site != NULL, err);
 	if (result == RESULT_FOUND) {
 		buf_append(answer_r, text.data, text.len);
 		if (!buf_ok(answer_r))

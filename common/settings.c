@@ -22,10 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/address.h"
+#include "common/map_template.h"
 #include "common/secret.h"
 
 #define AT(member)    offsetof(struct settings, member)
 #define LIMIT(member) offsetof(struct settings_limit, member)
+#define MAP(member)   offsetof(struct settings_map, member)
 
 #define SPOOL "/var/spool/postfix/postern/"
 
@@ -110,6 +113,34 @@ static const struct conf_option options[] = {
 	 CONF_RELOAD, "relay_domains holds for subdomains, too"},
 	{"lookup", "local_transports", CONF_STRING, AT(lookup.local_transports), "", 0, 0, NULL,
 	 CONF_RELOAD, "more transport values that mean this host"},
+
+	{"map *", "query", CONF_STRING, MAP(query), NULL, 0, 0, NULL, CONF_RELOAD,
+	 "the statement, with parameters: :key, :local, :domain, :label1 to :label9, :text1 to "
+	 ":text5"},
+	{"map *", "text1", CONF_STRING, MAP(text[0]), "", 0, 0, NULL, CONF_RELOAD,
+	 "what :text1 is made of, such as x{key.local}"},
+	{"map *", "text2", CONF_STRING, MAP(text[1]), "", 0, 0, NULL, CONF_RELOAD,
+	 "what :text2 is made of"},
+	{"map *", "text3", CONF_STRING, MAP(text[2]), "", 0, 0, NULL, CONF_RELOAD,
+	 "what :text3 is made of"},
+	{"map *", "text4", CONF_STRING, MAP(text[3]), "", 0, 0, NULL, CONF_RELOAD,
+	 "what :text4 is made of"},
+	{"map *", "text5", CONF_STRING, MAP(text[4]), "", 0, 0, NULL, CONF_RELOAD,
+	 "what :text5 is made of"},
+	{"map *", "key", CONF_CHOICE, MAP(key), "any", 0, 0, "address domain any", CONF_RELOAD,
+	 "which keys are asked; others are not found"},
+	{"map *", "domains", CONF_STRING, MAP(domains), "", 0, 0, NULL, CONF_RELOAD,
+	 "only addresses of these domains are asked; empty: any key"},
+	{"map *", "search", CONF_CHOICE, MAP(search), "exact", 0, 0, "exact full transport",
+	 CONF_RELOAD, "which keys are derived from the one that Postfix sends"},
+	{"map *", "append_extension", CONF_BOOL, MAP(append_extension), "yes", 0, 0, NULL,
+	 CONF_RELOAD, "append the extension to the addresses found without it"},
+	{"map *", "result", CONF_STRING, MAP(result), "{value}", 0, 0, NULL, CONF_RELOAD,
+	 "what a value becomes"},
+	{"map *", "limit", CONF_INTEGER, MAP(limit), "0", 0, 1000000, NULL, CONF_RELOAD,
+	 "most values of one answer; 0: any number"},
+	{"map *", "require_result", CONF_BOOL, MAP(require_result), "yes", 0, 0, NULL, CONF_RELOAD,
+	 "whether a statement that returns no table is an error, or finds nothing"},
 
 	{"lmtp", "listen", CONF_STRING, AT(lmtp.listen), SPOOL "lmtp", 0, 0, NULL, 0,
 	 "where lmtp-deliver listens"},
@@ -197,6 +228,7 @@ static const struct conf_option options[] = {
 
 static const struct conf_family families[] = {
 	{"limit *", AT(limits), AT(limit_count), sizeof(struct settings_limit)},
+	{"map *", AT(maps), AT(map_count), sizeof(struct settings_map)},
 	{NULL, 0, 0, 0},
 };
 
@@ -295,6 +327,42 @@ static void check_mail(struct check *check, const struct settings *settings)
 		mistake(check, "[schema] preset: needs a name or a path");
 }
 
+static void check_template(struct check *check, const struct settings_map *map, const char *key,
+			   const char *text, bool result)
+{
+	struct error why;
+
+	if (map_template_check(text, result, &why) != RESULT_FOUND)
+		mistake(check, "[map %s] %s: %s", map->name, key, why.text);
+}
+
+static void check_map(struct check *check, const struct settings_map *map)
+{
+	char word[256], domain[ADDRESS_MAX + 1];
+	const char *cursor = map->domains;
+
+	if (strlen(map->name) > SETTINGS_MAP_NAME_MAX || strpbrk(map->name, " \t") != NULL)
+		mistake(check, "[map %s]: the name has at most %d bytes and no blank", map->name,
+			SETTINGS_MAP_NAME_MAX);
+	if (map->query[strspn(map->query, " ")] == '\0')
+		mistake(check, "[map %s] query: is empty", map->name);
+	while (conf_next_word(&cursor, word, sizeof(word)))
+		if (!address_domain(domain, word, strlen(word)))
+			mistake(check, "[map %s] domains: \"%s\" is not one domain name", map->name,
+				word);
+	if (cursor == NULL)
+		mistake(check, "[map %s] domains: a name is too long", map->name);
+	if (strcmp(map->key, "domain") == 0 && strcmp(map->search, "full") == 0)
+		mistake(check, "[map %s] search: full is for addresses, but key is domain",
+			map->name);
+	for (size_t i = 0; i < SETTINGS_MAP_TEXTS; i++) {
+		char key[] = "text1";
+		key[4] = (char)('1' + i);
+		check_template(check, map, key, map->text[i], false);
+	}
+	check_template(check, map, "result", map->result, true);
+}
+
 enum result settings_load(const char *file, struct settings *settings_r, struct buf *mistakes,
 			  struct error *err)
 {
@@ -306,6 +374,8 @@ enum result settings_load(const char *file, struct settings *settings_r, struct 
 	read_password(&check, settings_r);
 	check_address(&check, settings_r);
 	check_mail(&check, settings_r);
+	for (size_t i = 0; i < settings_r->map_count; i++)
+		check_map(&check, &settings_r->maps[i]);
 	if (!check.failed)
 		return RESULT_FOUND;
 	settings_free(settings_r);

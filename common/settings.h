@@ -20,6 +20,22 @@ struct settings_limit { /* [limit NAME] */
 	char *verdict;  /* defer, reject, warn */
 };
 
+#define SETTINGS_MAP_TEXTS    5
+#define SETTINGS_MAP_NAME_MAX 64
+
+struct settings_map { /* [map NAME] */
+	char *name;
+	char *query;
+	char *text[SETTINGS_MAP_TEXTS]; /* templates of :text1 ... */
+	char *key;                      /* address, domain, any */
+	char *domains;                  /* blank separated; "" = all */
+	char *search;                   /* exact, full, transport */
+	bool append_extension;
+	char *result; /* template */
+	int64_t limit;
+	bool require_result;
+};
+
 struct settings {
 	struct {              /* [database] */
 		char *driver; /* sqlite, mysql */
@@ -83,6 +99,8 @@ struct settings {
 	} policy;
 	struct settings_limit *limits; /* [limit NAME] */
 	size_t limit_count;
+	struct settings_map *maps; /* [map NAME] */
+	size_t map_count;
 	struct {               /* [greylist] */
 		char *enabled; /* "no", until greylisting exists */
 	} greylist;

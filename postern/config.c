@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "common/site_map.h"
 #include "postern/postern.h"
 
 /* Every mistake of the file, one a row. */
@@ -29,6 +30,20 @@ static int tell_mistakes(struct postern *postern, const struct buf *mistakes,
 	}
 	buf_free(&text);
 	return EX_CONFIG;
+}
+
+/* The site's queries: each that the database refuses is one error. */
+static int test_maps(const struct postern *postern)
+{
+	const struct settings *settings = &postern->settings;
+	struct error err = {""};
+	int code = EX_OK;
+
+	for (size_t i = 0; i < settings->map_count; i++)
+		if (site_map_check(postern->accounts, settings, &settings->maps[i], &err) !=
+		    RESULT_FOUND)
+			code = postern_fail(postern, EX_CONFIG, "%s", err.text);
+	return code;
 }
 
 int config_test(struct postern *postern, const struct arguments *arguments)
@@ -61,7 +76,7 @@ int config_test(struct postern *postern, const struct arguments *arguments)
 					    : "does not fit the preset");
 	output_end(output);
 	if (result == RESULT_FOUND)
-		return EX_OK;
+		return test_maps(postern);
 	/* An absent SQLite file is the usual first mistake. */
 	return postern_fail(postern, result == RESULT_TEMP ? EX_TEMPFAIL : EX_CONFIG,
 			    "database: %s (a new one is made by `postern db init`)", err.text);

@@ -12,10 +12,13 @@
 #include <string.h>
 
 #include "common/maps.h"
+#include "common/site_map.h"
 #include "postern/postern.h"
 
-static bool is_map(const char *name)
+static bool is_map(const struct postern *postern, const char *name)
 {
+	if (site_map_find(&postern->settings, name))
+		return true;
 	for (size_t i = 0; maps_name(i); i++)
 		if (strcmp(maps_name(i), name) == 0)
 			return true;
@@ -29,6 +32,8 @@ static int unknown_map(const struct postern *postern, const char *name)
 
 	for (size_t i = 0; maps_name(i); i++)
 		buf_printf(&names, "%s%s", i > 0 ? ", " : "", maps_name(i));
+	for (size_t i = 0; i < postern->settings.map_count; i++)
+		buf_printf(&names, ", %s", postern->settings.maps[i].name);
 	code = postern_fail(postern, EX_USAGE, "there is no map \"%s\"; the maps are %s", name,
 			    buf_str(&names));
 	buf_free(&names);
@@ -43,9 +48,11 @@ int lookup(struct postern *postern, const struct arguments *arguments)
 	struct error err = {""};
 	int code;
 
-	if (!is_map(map))
+	code = postern_settings(postern);
+	if (code == EX_OK && !is_map(postern, map))
 		return unknown_map(postern, map);
-	code = postern_accounts(postern);
+	if (code == EX_OK)
+		code = postern_accounts(postern);
 	if (code != EX_OK)
 		return code;
 	code = postern_result(postern,

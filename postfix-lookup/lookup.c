@@ -34,6 +34,7 @@
 #include "common/metrics.h"
 #include "common/netstring.h"
 #include "common/schema.h"
+#include "common/site_map.h"
 
 #define MAP_NAME_MAX   64  /* longer names are unknown */
 #define REPLY_TEXT_MAX 200 /* of TEMP and PERM; Postfix logs it */
@@ -53,10 +54,15 @@ struct lookup {
 
 static struct log_limit away_limit = {.interval_ms = 5000}, back_limit = {.interval_ms = 5000};
 static struct log_limit perm_limit = {.interval_ms = 1000}, bad_limit = {.interval_ms = 1000};
+/* What is wrong with a site's query was said at start. */
+static struct log_limit site_limit = {.interval_ms = 60000};
 
-/* Index MAPS_MAX: names that are no maps. */
-static struct metric requests[MAPS_MAX + 1][RESULTS];
-static char request_labels[MAPS_MAX + 1][RESULTS][MAP_NAME_MAX + 32];
+/* Behind the built-in maps: those of the site together, and names that are no maps. */
+#define SITE_MAPS    MAPS_MAX
+#define UNKNOWN_MAPS (MAPS_MAX + 1)
+
+static struct metric requests[UNKNOWN_MAPS + 1][RESULTS];
+static char request_labels[UNKNOWN_MAPS + 1][RESULTS][MAP_NAME_MAX + 32];
 static struct metric_histogram duration = {
 	.name = "postern_lookup_duration_seconds",
 	.labels = "",
@@ -118,7 +124,8 @@ static void register_metrics(void)
 	done = true;
 	for (size_t i = 0; i < MAPS_MAX && (map = maps_name(i)); i++)
 		register_requests(i, map);
-	register_requests(MAPS_MAX, "unknown");
+	register_requests(SITE_MAPS, "site");
+	register_requests(UNKNOWN_MAPS, "unknown");
 	metrics_register_histogram(&duration);
 	metrics_register(&cache_hits);
 	metrics_register(&cache_misses);
@@ -126,14 +133,26 @@ static void register_metrics(void)
 	metrics_register(&database_up);
 }
 
-static size_t map_index(const char *map)
+static size_t map_index(const struct lookup *lookup, const char *map)
 {
 	const char *name;
 
+	if (site_map_find(lookup->settings, map))
+		return SITE_MAPS;
 	for (size_t i = 0; i < MAPS_MAX && (name = maps_name(i)); i++)
 		if (strcmp(name, map) == 0)
 			return i;
-	return MAPS_MAX;
+	return UNKNOWN_MAPS;
+}
+
+static bool is_built_in(const char *map)
+{
+	const char *name;
+
+	for (size_t i = 0; (name = maps_name(i)) != NULL; i++)
+		if (strcmp(name, map) == 0)
+			return true;
+	return false;
 }
 
 enum result lookup_open(const struct settings *settings, void **state_r, struct error *err)
@@ -163,6 +182,10 @@ enum result lookup_open(const struct settings *settings, void **state_r, struct 
 		}
 	}
 	register_metrics();
+	for (size_t i = 0; i < settings->map_count; i++)
+		if (is_built_in(settings->maps[i].name))
+			log_info("[map %s] replaces the built-in map of that name",
+				 settings->maps[i].name);
 	*state_r = lookup;
 	return RESULT_FOUND;
 }
@@ -178,10 +201,34 @@ void lookup_free(void *state)
 	free(lookup);
 }
 
+/*
+ * The site's queries. One that the database refuses is told and stops nothing else: its map
+ * answers PERM.
+ */
+static enum result check_site_maps(const struct lookup *lookup, struct error *err)
+{
+	struct accounts *accounts = NULL;
+	enum result result = accounts_open(lookup->settings, lookup->schema, &accounts, err);
+
+	for (size_t i = 0; result == RESULT_FOUND && i < lookup->settings->map_count; i++) {
+		result =
+			site_map_check(accounts, lookup->settings, &lookup->settings->maps[i], err);
+		if (result != RESULT_PERM)
+			continue;
+		log_error("map cannot be served, it answers PERM error=%s", err->text);
+		result = RESULT_FOUND;
+	}
+	accounts_free(&accounts);
+	return result;
+}
+
 enum result lookup_check(void *state, struct error *err)
 {
 	const struct lookup *lookup = state;
 	enum result result = accounts_try(lookup->settings, lookup->schema, err);
+
+	if (result == RESULT_FOUND && lookup->settings->map_count > 0)
+		result = check_site_maps(lookup, err);
 
 	if (result == RESULT_FOUND)
 		metric_set(&database_up, 1);
@@ -228,8 +275,8 @@ static void note_database(struct lookup *lookup, enum result result, const struc
 	}
 }
 
-/* Maps in which NOTFOUND refuses a recipient, a relay or a sender. */
-static bool none_refuses(const char *map)
+/* Maps in which NOTFOUND refuses a recipient, a relay or a sender, or a site's, which may do so. */
+static bool none_refuses(const struct lookup *lookup, const char *map)
 {
 	static const char *const names[] = {
 		"virtual_mailbox_domains", "virtual_mailbox_maps",    "relay_domains",
@@ -239,12 +286,12 @@ static bool none_refuses(const char *map)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(names[i], map) == 0)
 			return true;
-	return false;
+	return site_map_find(lookup->settings, map) != NULL;
 }
 
 static bool may_serve_stale(struct lookup *lookup, const char *map, enum result result)
 {
-	if (result == RESULT_NONE && none_refuses(map))
+	if (result == RESULT_NONE && none_refuses(lookup, map))
 		return false;
 	metric_add(&cache_stale, 1);
 	if (!atomic_exchange(&lookup->stale_said, true))
@@ -375,22 +422,23 @@ static void serve_request(struct lookup *lookup, struct accounts *accounts, cons
 
 	if (!request_parse(&request, payload, len))
 		result = result_error(&err, RESULT_PERM, "a request is MAP, one space, KEY");
-	else if (map_index(request.map) == MAPS_MAX)
+	else if (map_index(lookup, request.map) == UNKNOWN_MAPS)
 		result = result_error(&err, RESULT_PERM, "no map is called \"%s\"", request.map);
 	else
 		result = find(lookup, accounts, &request, &answer, &err);
 	if (result == RESULT_FOUND && !buf_ok(&answer))
 		result = result_error(&err, RESULT_TEMP, "out of memory");
 	if (result == RESULT_PERM)
-		log_limited(&perm_limit, LOG_LEVEL_ERROR, "lookup failed map=%s key=%.*s error=%s",
-			    request.map, (int)request.key_len, request.key ? request.key : "",
-			    err.text);
+		log_limited(site_map_find(lookup->settings, request.map) ? &site_limit
+									 : &perm_limit,
+			    LOG_LEVEL_ERROR, "lookup failed map=%s key=%.*s error=%s", request.map,
+			    (int)request.key_len, request.key ? request.key : "", err.text);
 	else
 		log_debug("lookup map=%s key=%.*s result=%s", request.map, (int)request.key_len,
 			  request.key, result_name(result));
 	put_reply(out, result, &answer, &err);
 	buf_free(&answer);
-	metric_add(&requests[map_index(request.map)][result], 1);
+	metric_add(&requests[map_index(lookup, request.map)][result], 1);
 	metric_observe(&duration, deadline_now_us() - start);
 }
 

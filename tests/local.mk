@@ -31,6 +31,7 @@ unit_tests = \
 	%D%/unit/test_mailbox_directory \
 	%D%/unit/test_accounts_edit \
 	%D%/unit/test_resolve \
+	%D%/unit/test_site_map \
 	%D%/unit/test_maps \
 	%D%/unit/test_authenticate \
 	%D%/unit/test_presets \
@@ -87,6 +88,8 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_resolve_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_maps_SOURCES = %D%/unit/test_maps.c $(mailhost)
 %C%_unit_test_maps_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_site_map_SOURCES = %D%/unit/test_site_map.c $(mailhost)
+%C%_unit_test_site_map_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_authenticate_SOURCES = %D%/unit/test_authenticate.c $(mailhost)
 %C%_unit_test_authenticate_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_lookup_SOURCES = %D%/unit/test_lookup.c $(mailhost)

@@ -419,6 +419,29 @@ START_TEST(cache_old_answers_end)
 }
 END_TEST
 
+#define SITE_MAP(name)                                                                             \
+	"[map " name "]\nquery = \"SELECT members FROM t_alias WHERE address = :key\"\n"
+
+START_TEST(site_maps_are_told_at_start)
+{
+	struct error err = {""};
+	struct buf text = BUF_INIT;
+
+	close_state();
+	open_state(NO_CACHE SITE_MAP("virtual_alias_maps") "[map bad]\nquery = \"SELEC :key\"\n");
+	ck_assert_uint_eq(count_logged("[map virtual_alias_maps] replaces"), 1);
+	ck_assert_msg(lookup_check(state, &err) == RESULT_FOUND, "%s", err.text);
+	ck_assert_uint_eq(count_logged("[map bad] query \"SELEC :key\""), 1);
+	ck_assert_uint_eq(count_logged("syntax error"), 1);
+	ck_assert_str_eq(ask("virtual_alias_maps alice@example.com"), "NOTFOUND ");
+	ck_assert_int_eq(strncmp(ask("bad alice@example.com"), "PERM ", 5), 0);
+	metrics_print(&text);
+	ck_assert_ptr_nonnull(strstr(buf_str(&text), "map=\"site\",result=\"none\"} 1"));
+	ck_assert_ptr_nonnull(strstr(buf_str(&text), "map=\"site\",result=\"perm\"} 1"));
+	buf_free(&text);
+}
+END_TEST
+
 START_TEST(metrics_count)
 {
 	struct buf text = BUF_INIT;
@@ -470,6 +493,7 @@ int main(void)
 	tcase_add_test(tests, cache_serves_old_answers_while_the_database_is_away);
 	tcase_add_test(tests, cache_never_refuses_with_an_old_none);
 	tcase_add_test(tests, cache_old_answers_end);
+	tcase_add_test(tests, site_maps_are_told_at_start);
 	tcase_add_test(tests, metrics_count);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);

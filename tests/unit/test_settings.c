@@ -104,6 +104,14 @@ START_TEST(test_checks)
 		{"[address]\nrecipient_delimiter = @\n", "[address] recipient_delimiter"},
 		{"[address]\ndefault_domain = a@b\n", "[address] default_domain"},
 		{"[mail]\nsubdirectory = ../x\n", "[mail] subdirectory"},
+		{"[map a]\nkey = any\n", "[map a] query: is required"},
+		{"[map a]\nquery = \"\"\n", "[map a] query: is empty"},
+		{"[map a b]\nquery = x\n", "[map a b]: the name"},
+		{"[map a]\nquery = x\nkey = domain\nsearch = full\n", "[map a] search"},
+		{"[map a]\nquery = x\nkey = host\n", "[map a] key"},
+		{"[map a]\nquery = x\ndomains = \"a.test b@c\"\n", "[map a] domains: \"b@c\""},
+		{"[map a]\nquery = x\ntext5 = {value}\n", "[map a] text5: there is no {value}"},
+		{"[map a]\nquery = x\nresult = {valu}\n", "[map a] result: there is no {valu}"},
 		{"[mail]\nowner = \"\"\n", "[mail] owner"},
 		{"[schema]\npreset =\n", "[schema] preset"},
 		{"[limit x]\n", "[limit x] max: is required"},
@@ -186,6 +194,22 @@ START_TEST(test_limits)
 }
 END_TEST
 
+START_TEST(test_maps)
+{
+	struct settings settings;
+	struct error err = {""};
+	write_file(file, "[map one]\nquery = \"SELECT 1\"\n[map two]\nquery = x\nlimit = 5\n",
+		   0644);
+	ck_assert_msg(settings_load(file, &settings, NULL, &err) == RESULT_FOUND, "%s", err.text);
+	ck_assert_uint_eq(settings.map_count, 2);
+	ck_assert_str_eq(settings.maps[0].name, "one");
+	ck_assert_str_eq(settings.maps[0].query, "SELECT 1");
+	ck_assert_str_eq(settings.maps[0].result, "{value}");
+	ck_assert_int_eq(settings.maps[1].limit, 5);
+	settings_free(&settings);
+}
+END_TEST
+
 START_TEST(test_dump)
 {
 	struct settings settings;
@@ -208,8 +232,9 @@ END_TEST
 static char *manual_section(const char *manual, const char *section)
 {
 	char head[80];
-	bool family = strcmp(section, "limit *") == 0;
-	snprintf(head, sizeof(head), "\n.Ss [%s]\n", family ? "limit NAME" : section);
+	const char *star = strchr(section, '*');
+	int len = star ? (int)(star - section) : (int)strlen(section);
+	snprintf(head, sizeof(head), "\n.Ss [%.*s%s]\n", len, section, star ? "NAME" : "");
 	const char *begin = strstr(manual, head);
 	ck_assert_msg(begin != NULL, "postern.ini(5) lacks [%s]", section);
 	begin += strlen(head);
@@ -309,6 +334,7 @@ int main(void)
 	tcase_add_test(tcase, test_all_mistakes_at_once);
 	tcase_add_test(tcase, test_password);
 	tcase_add_test(tcase, test_limits);
+	tcase_add_test(tcase, test_maps);
 	tcase_add_test(tcase, test_dump);
 	tcase_add_test(tcase, test_manual);
 	tcase_add_test(tcase, test_sample);
