@@ -664,6 +664,39 @@ START_TEST(test_database_away)
 }
 END_TEST
 
+/* Rights on single tables, as careful sites give them: the server then denies tables of no one. */
+START_TEST(test_routes_without_rights)
+{
+	struct alias alias;
+
+	open_at(DATABASES - 1);
+	server_run("CREATE USER IF NOT EXISTS tables@localhost IDENTIFIED BY 'tables';"
+		   "GRANT SELECT ON mail.domain TO tables@localhost;"
+		   "GRANT SELECT ON mail.alias TO tables@localhost;"
+		   "GRANT SELECT ON mail.alias_domain TO tables@localhost;"
+		   "GRANT SELECT ON mail.mailbox TO tables@localhost;"
+		   "GRANT SELECT ON mail.mailbox_app_password TO tables@localhost;"
+		   "GRANT SELECT ON mail.quota2 TO tables@localhost;",
+		   "mail");
+	free(settings.database.user);
+	free(settings.database.password);
+	settings.database.user = strdup("tables");
+	settings.database.password = strdup("tables");
+	reopen();
+	ck_assert_int_eq(accounts_alias(accounts, "sales@example.com", &alias, &err), RESULT_FOUND);
+	alias_free(&alias);
+	for (size_t i = 0; i < ROUTES; i++)
+		ck_assert_str_eq(route(routes[i].route, routes[i].key), "perm");
+	ck_assert_ptr_nonnull(strstr(err.text, "denied"));
+	/* The other queries are needed by all programs. */
+	server_run("REVOKE SELECT ON mail.quota2 FROM tables@localhost;", "mail");
+	accounts_free(&accounts);
+	ck_assert_int_eq(accounts_open(&settings, schema, &accounts, &err), RESULT_FOUND);
+	ck_assert_int_eq(accounts_check(accounts, &err), RESULT_PERM);
+	close_all();
+}
+END_TEST
+
 /* One key has one value; what a collation calls equal is another key. */
 START_TEST(test_route_rows)
 {
@@ -703,6 +736,7 @@ int main(void)
 	tcase_add_loop_test(tests, test_secrets, 0, DATABASES);
 	tcase_add_loop_test(tests, test_usage_grants_recipients, 0, DATABASES);
 	tcase_add_loop_test(tests, test_routes, 0, DATABASES);
+	tcase_add_test(tests, test_routes_without_rights);
 	tcase_add_loop_test(tests, test_route_rows, 2, 3);
 	tcase_add_loop_test(tests, test_route_rows, 6, DATABASES);
 	tcase_add_test(tests, test_own_columns);
