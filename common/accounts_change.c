@@ -55,6 +55,22 @@ enum result change_parse_name(struct change_name *name, const char *text, bool c
 	return RESULT_FOUND;
 }
 
+enum result change_needs_place(struct accounts *accounts, const char *query, const char *param,
+			       struct error *err)
+{
+	const struct schema *schema = accounts_schema(accounts);
+	enum result result;
+
+	if (!schema_has_query(schema, query))
+		return RESULT_FOUND; /* change_run() has the words for it */
+	result = schema_uses(accounts_session(accounts), query, param, err);
+	if (result == RESULT_NONE)
+		return result_error(err, RESULT_PERM,
+				    "this %s database has no place for it: %s", schema_name(schema),
+				    param);
+	return result;
+}
+
 enum result change_run(struct accounts *accounts, const char *query, const struct sql_param *params,
 		       size_t count, int64_t *changes_r, struct error *err)
 {

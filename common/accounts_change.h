@@ -36,7 +36,10 @@ enum result change_needs_domain(struct accounts *accounts, const char *domain,
  */
 enum result change_run(struct accounts *accounts, const char *query, const struct sql_param *params,
 		       size_t count, int64_t *changes_r, struct error *err) MUST_CHECK;
-/* The same with the parameters address, local, domain and catchall. */
+/* PERM: QUERY is there, and has no place for PARAM in this database. */
+enum result change_needs_place(struct accounts *accounts, const char *query, const char *param,
+			       struct error *err) MUST_CHECK;
+/* As change_run(), with the parameters address, local, domain and catchall. */
 enum result change_run_on_name(struct accounts *accounts, const char *query,
 			       const struct change_name *name, struct error *err) MUST_CHECK;
 /* Commits if RESULT is FOUND, else rolls back; passes the result on. */

@@ -91,6 +91,13 @@ static enum result domain_insert(struct accounts *accounts, const char *domain, 
 
 	if (result == RESULT_FOUND && target[0] != '\0')
 		result = check_target(accounts, domain, target, err);
+	/* What cannot be stored is refused, not dropped. */
+	if (result == RESULT_FOUND && edit->relay)
+		result = change_needs_place(accounts, "domain_add", "relay", err);
+	if (result == RESULT_FOUND && edit->transport != NULL && edit->transport[0] != '\0')
+		result = change_needs_place(accounts, "domain_add", "transport", err);
+	if (result == RESULT_FOUND && edit->description != NULL)
+		result = change_needs_place(accounts, "domain_add", "description", err);
 	if (result == RESULT_FOUND)
 		result = change_run(accounts, "domain_add", params, count, NULL, err);
 	if (result == RESULT_FOUND && target[0] != '\0')
@@ -261,6 +268,10 @@ static enum result user_insert(struct accounts *accounts, const struct change_na
 	};
 	if (result == RESULT_FOUND)
 		result = address_must_be_new(accounts, name, err);
+	if (result == RESULT_FOUND && quota > 0)
+		result = change_needs_place(accounts, "user_add", "quota", err);
+	if (result == RESULT_FOUND && full_name[0] != '\0')
+		result = change_needs_place(accounts, "user_add", "name", err);
 	if (result == RESULT_FOUND)
 		result = change_run(accounts, "user_add", params, sizeof params / sizeof params[0],
 				    NULL, err);

@@ -56,6 +56,12 @@ enum result schema_run(struct schema_session *session, const char *query,
 		       struct sql_statement **statement_r, struct error *err) MUST_CHECK;
 /* Which alternative a query uses: 1, 2, ...; 0 not yet prepared or absent. For `explain`, logs. */
 unsigned schema_alternative(const struct schema_session *session, const char *query);
+/*
+ * Whether a step of a write uses the parameter, in the alternatives that fit this database: FOUND
+ * or NONE; else why that cannot be known.
+ */
+enum result schema_uses(struct schema_session *session, const char *query, const char *param,
+			struct error *err) MUST_CHECK;
 struct sql *schema_sql(const struct schema_session *session);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * Every shipped preset on the fixtures in its own layouts: the acceptance table through
- * maps_lookup(), and logins. A preset is one line of the table below, a generator
+ * maps_lookup(), logins, changes. A preset is one line of the table below, a generator
  * tests/fixtures/NAME.py and a table tests/fixtures/expected-NAME.tsv.
  */
 #ifdef HAVE_CONFIG_H
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/accounts_edit.h"
 #include "common/authenticate.h"
 #include "common/conf.h"
 #include "common/maps.h"
@@ -31,6 +32,22 @@ static const struct preset {
 	{"ispmail", "mysql sqlite", "trixie wheezy", "bob dave", 150},
 };
 #define PRESETS ((int)(sizeof presets / sizeof presets[0]))
+
+/* Those that can be written to, and what changes can store; the rest must be refused. */
+static const struct {
+	struct preset preset;
+	const char *stores;
+} editable[] = {
+	{{"postfixadmin", "mysql sqlite", "2.1 3.3 4.x", "", 0},
+	 "alias description name quota relay transport"},
+	{{"extmail", "mysql sqlite", "1.1", "", 0}, "alias description name quota transport"},
+	{{"mail", "mysql sqlite", "seed", "", 0}, "alias transport"},
+	{{"mail", "mysql sqlite", "family", "", 0}, "alias quota transport"},
+	{{"mail", "mysql sqlite", "bare", "", 0}, "alias"},
+	{{"ispmail", "mysql sqlite", "trixie", "", 0}, "quota"},
+	{{"ispmail", "mysql sqlite", "wheezy", "", 0}, "nothing"},
+};
+#define EDITABLE ((int)(sizeof editable / sizeof editable[0]))
 
 /* Right passwords of the fixtures, the same in every schema. */
 static const struct {
@@ -54,6 +71,7 @@ static struct settings settings;
 static struct schema *schema;
 static struct accounts *accounts;
 static struct error err;
+static const char *stored_words; /* of the line of editable[] */
 
 static void open_all(const char *preset, const char *driver, const char *layout)
 {
@@ -200,6 +218,162 @@ START_TEST(test_logins)
 }
 END_TEST
 
+static bool stores(const char *word)
+{
+	return has_word(stored_words, word, " ");
+}
+
+/* RESULT is FOUND if the preset stores WORD; else PERM that names it. */
+static void assert_stored(const char *word, enum result result)
+{
+	ck_assert_msg(result == (stores(word) ? RESULT_FOUND : RESULT_PERM), "%s: %d %s", word,
+		      result, err.text);
+	if (result == RESULT_PERM)
+		ck_assert_msg(strstr(err.text, word) != NULL, "%s", err.text);
+}
+
+static enum result add_domain(const char *domain, struct domain_edit edit)
+{
+	return accounts_domain_add(accounts, domain, &edit, &err);
+}
+
+static void add_domains(void)
+{
+	ck_assert_msg(add_domain("new.test", (struct domain_edit){0}) == RESULT_FOUND, "%s",
+		      err.text);
+	ck_assert_int_eq(add_domain("new.test", (struct domain_edit){0}), RESULT_PERM);
+	assert_stored("description",
+		      add_domain("text.test", (struct domain_edit){.description = "a text"}));
+	assert_stored("relay", add_domain("relayed.test", (struct domain_edit){.relay = true}));
+	ck_assert_str_eq(lookup("relay_domains", "relayed.test"),
+			 stores("relay") ? "relayed.test" : "NOTFOUND");
+	ck_assert_str_eq(lookup("virtual_mailbox_domains", "relayed.test"), "NOTFOUND");
+	assert_stored(
+		"transport",
+		add_domain("far.test", (struct domain_edit){.transport = "lmtp:[192.0.2.9]"}));
+	ck_assert_str_eq(lookup("transport_maps", "far.test"),
+			 stores("transport") ? "lmtp:[192.0.2.9]" : "NOTFOUND");
+	ck_assert_int_eq(add_domain("also.test", (struct domain_edit){.alias_of = "new.test"}),
+			 RESULT_FOUND);
+}
+
+static void add_users(void)
+{
+	ck_assert_msg(accounts_user_add(accounts, "New@new.test", "{PLAIN}one", 0, NULL, &err) ==
+			      RESULT_FOUND,
+		      "%s", err.text);
+	ck_assert_str_eq(lookup("home", "new+x@also.test"), "/var/mail/x/new.test/new");
+	ck_assert_str_eq(lookup("quota", "new@new.test"), "NOTFOUND");
+	ck_assert_str_eq(lookup("smtpd_sender_login_maps", "new@also.test"), "new@new.test");
+	ck_assert_int_eq(login("new@new.test", "one"), RESULT_FOUND);
+	ck_assert_int_eq(accounts_user_password(accounts, "new@new.test", "{PLAIN}two", &err),
+			 RESULT_FOUND);
+	ck_assert_int_eq(login("new@new.test", "one"), RESULT_NONE);
+	ck_assert_int_eq(login("new@new.test", "two"), RESULT_FOUND);
+	assert_stored("quota", accounts_user_add(accounts, "big@new.test", "{PLAIN}big", 3145728,
+						 NULL, &err));
+	ck_assert_str_eq(lookup("quota", "big@new.test"), stores("quota") ? "3145728" : "NOTFOUND");
+	assert_stored("name",
+		      accounts_user_add(accounts, "named@new.test", "{PLAIN}n", 0, "A. B.", &err));
+	ck_assert_str_eq(lookup("virtual_alias_maps", "named@new.test"),
+			 stores("name") ? "named@new.test" : "NOTFOUND");
+}
+
+static void change_aliases(void)
+{
+	enum result result = accounts_alias_add(accounts, "a@new.test", "x@example.com", &err);
+
+	assert_stored("alias", result);
+	if (result != RESULT_FOUND)
+		return;
+	ck_assert_int_eq(accounts_alias_add(accounts, "a@new.test", "y@example.com", &err),
+			 RESULT_FOUND);
+	ck_assert_str_eq(lookup("virtual_alias_maps", "a@also.test"),
+			 "x@example.com,y@example.com");
+	ck_assert_int_eq(accounts_alias_del(accounts, "a@new.test", "x@example.com", &err),
+			 RESULT_FOUND);
+	ck_assert_str_eq(lookup("virtual_alias_maps", "a@new.test"), "y@example.com");
+	ck_assert_int_eq(accounts_alias_del(accounts, "a@new.test", NULL, &err), RESULT_FOUND);
+	ck_assert_str_eq(lookup("virtual_alias_maps", "a@new.test"), "NOTFOUND");
+	ck_assert_int_eq(accounts_alias_add(accounts, "@new.test", "new@new.test", &err),
+			 RESULT_FOUND);
+	ck_assert_str_eq(lookup("virtual_alias_maps", "any@also.test"), "new@new.test");
+}
+
+/* The rows of a listing in which COLUMN is VALUE; NULL: all rows. */
+static unsigned listed(const char *what, const char *domain, const char *column, const char *value)
+{
+	struct sql_statement *rows;
+	unsigned count = 0;
+
+	ck_assert_msg(accounts_list(accounts, what, domain, &rows, &err) == RESULT_FOUND, "%s",
+		      err.text);
+	while (sql_step(rows, &err) == RESULT_FOUND)
+		count += value == NULL ||
+			 strcmp(sql_text(rows, sql_column_index(rows, column)), value) == 0;
+	sql_finish(rows);
+	return count;
+}
+
+static void remove_all(void)
+{
+	unsigned users = 1 + stores("quota") + stores("name");
+
+	ck_assert_uint_eq(listed("domain_list", NULL, "name", "new.test"), 1);
+	ck_assert_uint_eq(listed("user_list", "new.test", NULL, NULL), users);
+	ck_assert_uint_eq(listed("user_list", NULL, "address", "new@new.test"), 1);
+	ck_assert_uint_ge(listed("alias_list", "example.com", "address", "sales@example.com"), 1);
+	ck_assert_uint_eq(listed("alias_list", "new.test", NULL, NULL), stores("alias"));
+	ck_assert_uint_eq(listed("alias_list", NULL, "address", "alice@example.com"), 0);
+	ck_assert_int_eq(accounts_domain_del(accounts, "new.test", &err), RESULT_PERM);
+	ck_assert_msg(strstr(err.text, "also.test") != NULL, "%s", err.text);
+	ck_assert_int_eq(accounts_domain_del(accounts, "also.test", &err), RESULT_FOUND);
+	ck_assert_str_eq(lookup("virtual_mailbox_domains", "also.test"), "NOTFOUND");
+	ck_assert_int_eq(accounts_user_del(accounts, "new@new.test", &err), RESULT_FOUND);
+	ck_assert_int_eq(accounts_user_del(accounts, "new@new.test", &err), RESULT_NONE);
+	ck_assert_uint_eq(listed("user_list", "new.test", NULL, NULL), users - 1);
+	ck_assert_int_eq(accounts_domain_del(accounts, "new.test", &err), RESULT_FOUND);
+	ck_assert_uint_eq(listed("user_list", "new.test", NULL, NULL), 0);
+	ck_assert_uint_eq(listed("alias_list", "new.test", NULL, NULL), 0);
+	ck_assert_str_eq(lookup("virtual_mailbox_domains", "new.test"), "NOTFOUND");
+	ck_assert_str_eq(lookup("virtual_mailbox_domains", "example.com"), "example.com");
+	ck_assert_str_eq(lookup("virtual_mailbox_maps", "heidi@example.net"),
+			 lookup("virtual_mailbox_maps", "heidi@example.com"));
+}
+
+static void check_changes(const struct preset *preset, const char *driver, const char *layout)
+{
+	fprintf(stderr, "changes: %s %s %s\n", preset->name, driver, layout);
+	add_domains();
+	add_users();
+	change_aliases();
+	remove_all();
+}
+
+START_TEST(test_changes)
+{
+	stored_words = editable[_i].stores;
+	on_each(&editable[_i].preset, check_changes);
+}
+END_TEST
+
+/* A column of 20 characters: cut short, the password would let nobody in, or anybody. */
+START_TEST(test_narrow_password)
+{
+	static const char wide[] = "{PLAIN}a-password-of-more-than-20";
+
+	open_all("mail", "mysql", "seed");
+	ck_assert_int_eq(accounts_user_add(accounts, "new@example.com", wide, 0, NULL, &err),
+			 RESULT_PERM);
+	ck_assert_msg(strstr(err.text, "password") != NULL, "%s", err.text);
+	ck_assert_str_eq(lookup("virtual_mailbox_maps", "new@example.com"), "NOTFOUND");
+	ck_assert_int_eq(accounts_user_password(accounts, "alice@example.com", wide, &err),
+			 RESULT_PERM);
+	ck_assert_int_eq(login("alice@example.com", "alice-password"), RESULT_FOUND);
+	close_all();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("presets");
@@ -211,6 +385,8 @@ int main(void)
 	tcase_set_timeout(tests, 120);
 	tcase_add_loop_test(tests, test_rows, 0, PRESETS);
 	tcase_add_loop_test(tests, test_logins, 0, PRESETS);
+	tcase_add_loop_test(tests, test_changes, 0, EDITABLE);
+	tcase_add_test(tests, test_narrow_password);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
