@@ -131,6 +131,30 @@ class Host(contextlib.AbstractContextManager):
                 "user": self.database.user, "password": self.database.password,
                 "query_timeout": "2s", "connect_timeout": "2s", "retry_interval": "200ms"}
 
+    def load(self, schema, layout):
+        """The fixtures of another schema take the database's place; lookup begins anew with it."""
+        daemon = self.daemons["lookup"]
+        if daemon.stop() != 0:
+            raise AssertionError(daemon.log_tail())
+        self.layout = layout
+        self.sections["schema"]["preset"] = os.path.join(TOP, "schemas", f"{schema}.ini")
+        self.write_config()
+        text = fixtures(self.driver, layout, schema)
+        if self.driver == "sqlite":
+            os.unlink(self.sqlite_path)
+            check(["sqlite3", self.sqlite_path], input=text)
+            self.own_sqlite()
+        else:
+            self.database.run(text)
+        daemon.start()
+
+    def dump(self):
+        """Everything in the database, as SQL."""
+        if self.driver == "sqlite":
+            return check(["sqlite3", self.sqlite_path, ".dump"])
+        return check([mariadb.program("mariadb-dump", "mysqldump"), "--no-defaults", "--user=root",
+                      f"--socket={self.database.socket}", "--skip-comments", "mail"])
+
     def own_sqlite(self):
         shutil.chown(self.sqlite_path, OWNER, "nogroup")
         os.chmod(self.sqlite_path, 0o644)
@@ -273,8 +297,8 @@ def sanitizer_environment(folder):
             "TSAN_OPTIONS": f"log_path={log}.tsan:exitcode=99"}
 
 
-def fixtures(driver, layout):
-    return subprocess.run([sys.executable, os.path.join(TOP, "tests", "fixtures", "postfixadmin.py"),
+def fixtures(driver, layout, schema="postfixadmin"):
+    return subprocess.run([sys.executable, os.path.join(TOP, "tests", "fixtures", f"{schema}.py"),
                            "--driver", driver, "--layout", layout], stdout=subprocess.PIPE,
                           encoding="utf-8", check=True).stdout
 
