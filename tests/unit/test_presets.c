@@ -374,6 +374,28 @@ START_TEST(test_narrow_password)
 }
 END_TEST
 
+/* In ispmail's other readers a password without a prefix is MD5. */
+START_TEST(test_prefixed_password)
+{
+	struct secrets secrets;
+
+	open_all("ispmail", _i == 0 ? "mysql" : "sqlite", "trixie");
+	ck_assert_int_eq(accounts_user_add(accounts, "new@example.com", "$6$x", 0, NULL, &err),
+			 RESULT_FOUND);
+	ck_assert_int_eq(accounts_user_password(accounts, "heidi@example.com", "$6$y", &err),
+			 RESULT_FOUND);
+	ck_assert_int_eq(accounts_secrets(accounts, "new@example.com", &secrets, &err),
+			 RESULT_FOUND);
+	ck_assert_str_eq(secrets.values[0], "{CRYPT}$6$x");
+	secrets_free(&secrets);
+	ck_assert_int_eq(accounts_secrets(accounts, "heidi@example.com", &secrets, &err),
+			 RESULT_FOUND);
+	ck_assert_str_eq(secrets.values[0], "{CRYPT}$6$y");
+	secrets_free(&secrets);
+	close_all();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("presets");
@@ -387,6 +409,7 @@ int main(void)
 	tcase_add_loop_test(tests, test_logins, 0, PRESETS);
 	tcase_add_loop_test(tests, test_changes, 0, EDITABLE);
 	tcase_add_test(tests, test_narrow_password);
+	tcase_add_loop_test(tests, test_prefixed_password, 0, 2);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
