@@ -118,6 +118,16 @@ enum result accounts_check(struct accounts *accounts, struct error *err)
 	return result == RESULT_NONE ? RESULT_FOUND : result;
 }
 
+static void log_recognised(const struct accounts *accounts)
+{
+	struct buf text = BUF_INIT;
+
+	schema_describe(accounts->session, &text);
+	log_info("database recognised preset=%s host=%s layout=<%s>", schema_name(accounts->schema),
+		 sql_host(accounts->sql), buf_str(&text));
+	buf_free(&text);
+}
+
 enum result accounts_try(const struct settings *settings, const struct schema *schema,
 			 struct error *err)
 {
@@ -126,6 +136,8 @@ enum result accounts_try(const struct settings *settings, const struct schema *s
 
 	if (result == RESULT_FOUND)
 		result = accounts_check(accounts, err);
+	if (result == RESULT_FOUND)
+		log_recognised(accounts);
 	accounts_free(&accounts);
 	return result;
 }
@@ -133,6 +145,11 @@ enum result accounts_try(const struct settings *settings, const struct schema *s
 const struct schema *accounts_schema(const struct accounts *accounts)
 {
 	return accounts->schema;
+}
+
+const struct settings *accounts_settings(const struct accounts *accounts)
+{
+	return accounts->settings;
 }
 
 struct schema_session *accounts_session(const struct accounts *accounts)
@@ -349,6 +366,36 @@ static enum result read_quota(struct accounts *accounts, const struct sql_statem
 	return RESULT_FOUND;
 }
 
+/*
+ * "maildir:PATH:LAYOUT=fs", as Dovecot names a mail location: the path alone. Other formats keep
+ * their name, so that mailbox_directory() refuses them.
+ */
+static void strip_location(char *path)
+{
+	static const char prefix[] = "maildir:";
+	static const char capitals[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	const size_t len = sizeof prefix - 1;
+
+	if (strncasecmp(path, prefix, len) != 0)
+		return;
+	memmove(path, path + len, strlen(path + len) + 1);
+	for (char *p = path; (p = strchr(p, ':')) != NULL; p++) {
+		size_t name = strspn(p + 1, capitals);
+		if (name > 0 && p[1 + name] == '=') {
+			*p = '\0';
+			return;
+		}
+	}
+}
+
+static void strip_slashes(char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		path[--len] = '\0';
+}
+
 static enum result read_mailbox(struct accounts *accounts, const struct sql_statement *rows,
 				struct mailbox *mailbox, struct error *err)
 {
@@ -360,7 +407,11 @@ static enum result read_mailbox(struct accounts *accounts, const struct sql_stat
 	if (result == RESULT_FOUND && (mailbox->path = strdup(path)) == NULL)
 		result = no_memory(err);
 	if (result == RESULT_FOUND)
+		strip_location(mailbox->path);
+	if (result == RESULT_FOUND)
 		result = account_copy(rows, "home", &mailbox->home, err);
+	if (result == RESULT_FOUND)
+		strip_slashes(mailbox->home);
 	if (result == RESULT_FOUND)
 		result = account_copy(rows, "transport", &mailbox->transport, err);
 	if (result == RESULT_FOUND)

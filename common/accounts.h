@@ -70,6 +70,7 @@ enum result accounts_check(struct accounts *accounts, struct error *err) MUST_CH
 enum result accounts_try(const struct settings *settings, const struct schema *schema,
 			 struct error *err) MUST_CHECK;
 const struct schema *accounts_schema(const struct accounts *accounts);
+const struct settings *accounts_settings(const struct accounts *accounts);
 struct schema_session *accounts_session(const struct accounts *accounts);
 /* The place for the statement of the INDEXth [map] of the settings, at first NULL; freed with the
  * handle. */

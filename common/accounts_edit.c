@@ -262,9 +262,10 @@ static enum result user_insert(struct accounts *accounts, const struct change_na
 	print_quota(accounts, quota, quota_text, sizeof quota_text);
 	snprintf(path, sizeof path, "%s/%s/", name->domain, name->local);
 	const struct sql_param params[] = {
-		{"address", name->full}, {"local", name->local}, {"domain", name->domain},
-		{"password", stored},    {"name", full_name},    {"path", path},
-		{"quota", quota_text},
+		{"address", name->full},  {"local", name->local},
+		{"domain", name->domain}, {"password", stored},
+		{"name", full_name},      {"path", path},
+		{"quota", quota_text},    {"base", accounts_settings(accounts)->mail.base},
 	};
 	if (result == RESULT_FOUND)
 		result = address_must_be_new(accounts, name, err);

@@ -35,6 +35,8 @@ libpostern_core_la_SOURCES = \
 	%D%/mailbox_directory.c \
 	%D%/members.c %D%/members.h \
 	%D%/resolve_search.c %D%/resolve_search.h \
+	%D%/resolve_transport.c %D%/resolve_transport.h \
+	%D%/schema_detect.c %D%/schema_detect.h \
 	%D%/resolve.c %D%/resolve.h \
 	%D%/sender_logins.c \
 	%D%/authenticate.c %D%/authenticate.h

@@ -20,6 +20,10 @@ static const char *path_fault(const char *path, size_t len)
 
 	if (len == 0)
 		return "is empty";
+	if (path[strspn(path, "abcdefghijklmnopqrstuvwxyz")] == ':')
+		return "names a format other than maildir";
+	if (path[0] == '~' && (len == 1 || path[1] == '/'))
+		return "begins with \"~\", which is not followed";
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
 			return "has a control character";

@@ -21,6 +21,7 @@
 #include "common/conf.h"
 #include "common/maps_routes.h"
 #include "common/owner.h"
+#include "common/resolve_transport.h"
 #include "common/site_map.h"
 
 /* Postfix's limit on a reply, status word included. */
@@ -231,6 +232,21 @@ static enum result domain_transport(const struct question *q, const char *domain
 	return result;
 }
 
+/* Of an address that is no mailbox. *SAID_R: it has one, so that the domain is not asked. */
+static enum result list_transport(const struct question *q, struct buf *answer_r, bool *said_r,
+				  struct error *err)
+{
+	struct buf transport = BUF_INIT;
+	enum result result = resolve_transport(q->accounts, q->settings, q->key, q->len, &transport,
+					       q->trace, err);
+
+	*said_r = result == RESULT_FOUND;
+	if (*said_r)
+		result = print_transport(q, "list", buf_str(&transport), answer_r);
+	buf_free(&transport);
+	return result;
+}
+
 static enum result transport_maps(const struct question *q, struct buf *answer_r, struct error *err)
 {
 	struct address address;
@@ -252,8 +268,15 @@ static enum result transport_maps(const struct question *q, struct buf *answer_r
 		mailbox_free(&mailbox);
 		return result;
 	}
-	if (result == RESULT_FOUND)
+	if (result == RESULT_FOUND) {
 		mailbox_free(&mailbox);
+	} else {
+		bool said;
+
+		result = list_transport(q, answer_r, &said, err);
+		if (said || result != RESULT_NONE)
+			return result;
+	}
 	return domain_transport(q, address.domain, answer_r, err);
 }
 

@@ -30,10 +30,7 @@
 
 #include "common/conf.h"
 #include "common/log.h"
-
-#ifndef POSTERN_SCHEMA_DIR
-#define POSTERN_SCHEMA_DIR "/usr/share/postern/schemas"
-#endif
+#include "common/schema_detect.h"
 
 #define ALTERNATIVES_MAX 9
 
@@ -55,6 +52,7 @@ static const struct query_spec specs[] = {
 	{"app_secrets", KEY_PARAMS, "address password", false},
 	{"grants", KEY_PARAMS, "address login", false},
 	{"relay_recipients", "domain", "name", false},
+	{"transport", KEY_PARAMS, "address transport", false},
 	{"usage", KEY_PARAMS, "address bytes", false},
 	{"recipient_bcc", KEY_PARAMS, "address target", false},
 	{"sender_bcc", KEY_PARAMS, "address target", false},
@@ -68,7 +66,7 @@ static const struct query_spec specs[] = {
 	{"domain_add", "domain description transport relay", "", false},
 	{"domain_alias_add", "domain catchall target catchall_target", "", false},
 	{"domain_del", "domain catchall", "", false},
-	{"user_add", "address local domain password name path quota", "", false},
+	{"user_add", "address local domain password name path base quota", "", false},
 	{"user_del", KEY_PARAMS, "", false},
 	{"user_password", "address local domain catchall password", "", false},
 	{"alias_add", "address local domain catchall members", "", false},
@@ -149,7 +147,6 @@ static const struct query *find_query(const struct schema *schema, const char *n
 
 static enum result resolve_path(const char *preset, char **path_r, struct error *err)
 {
-	const char *folder = secure_getenv("POSTERN_SCHEMAS");
 	struct buf path = BUF_INIT;
 
 	if (preset[0] == '\0')
@@ -157,9 +154,7 @@ static enum result resolve_path(const char *preset, char **path_r, struct error 
 	if (strchr(preset, '/') != NULL)
 		buf_puts(&path, preset);
 	else
-		buf_printf(&path, "%s/%s.ini",
-			   folder != NULL && folder[0] != '\0' ? folder : POSTERN_SCHEMA_DIR,
-			   preset);
+		buf_printf(&path, "%s/%s.ini", schema_folder(), preset);
 	*path_r = buf_take(&path);
 	if (*path_r == NULL)
 		return result_error(err, RESULT_TEMP, "out of memory");
@@ -442,24 +437,6 @@ static enum result prepare_alternatives(struct schema_session *session, const st
 	return RESULT_FOUND;
 }
 
-static enum result detect(struct schema_session *session, struct error *err)
-{
-	const char *text = conf_file_get(session->schema->file, "preset", "detect");
-	struct sql_statement *statement;
-	enum result result;
-
-	if (text == NULL)
-		return RESULT_FOUND;
-	result = sql_prepare(session->sql, text, &statement, err);
-	if (result == RESULT_PERM && sql_missing(session->sql))
-		error_prefix(err,
-			     "%s does not look like a %s database (create one with 'postern db "
-			     "init', or set [schema] preset)",
-			     sql_host(session->sql), session->schema->name);
-	sql_statement_free(&statement);
-	return result;
-}
-
 static enum result check_query(struct schema_session *session, const struct query *query,
 			       struct prepared *prepared, struct error *err)
 {
@@ -475,12 +452,16 @@ static enum result check_query(struct schema_session *session, const struct quer
 enum result schema_check(struct schema_session *session, struct error *err)
 {
 	const struct schema *schema = session->schema;
-	enum result result = detect(session, err);
+	enum result result = schema_detect(schema->file, schema->name, session->sql, err);
 
+	if (result != RESULT_FOUND)
+		return result;
 	for (size_t i = 0; result == RESULT_FOUND && i < schema->query_count; i++)
 		if (schema->queries[i].spec->columns[0] != '\0')
 			result = check_query(session, &schema->queries[i], &session->prepared[i],
 					     err);
+	if (result == RESULT_PERM && sql_missing(session->sql))
+		schema_detect_others(schema->name, session->sql, err);
 	return result;
 }
 
@@ -513,6 +494,22 @@ enum result schema_run(struct schema_session *session, const char *query_name,
 	if (result != RESULT_NONE)
 		error_prefix(err, "%s: [query %s]", session->schema->name, query->name);
 	return result;
+}
+
+void schema_describe(const struct schema_session *session, struct buf *text)
+{
+	const struct schema *schema = session->schema;
+	const char *description = conf_file_get(schema->file, "preset", "description");
+	bool first = true;
+
+	buf_puts(text, description != NULL ? description : schema->name);
+	for (size_t i = 0; i < schema->query_count; i++) {
+		if (session->prepared[i].alternative < 2)
+			continue;
+		buf_printf(text, "%s%s %u", first ? "; alternatives: " : ", ",
+			   schema->queries[i].name, session->prepared[i].alternative);
+		first = false;
+	}
 }
 
 enum result schema_uses(struct schema_session *session, const char *query_name, const char *param,

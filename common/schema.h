@@ -2,7 +2,8 @@
  * A preset: an INI file of named queries with bound parameters, whose result columns have fixed
  * names (schemas/README.md lists queries, parameters and columns). No other file knows a table.
  *
- * [preset]            name, description, detect (a statement that only this schema can prepare)
+ * [preset]            name, description, detect (a statement that only this schema can prepare),
+ *                     detect_not (one that a schema derived from it can prepare, and it cannot)
  * [defaults]          password_scheme, quota_unit (bytes per unit), local_transports, ...
  * [query NAME]        sql = "..."; sql.2, sql.3 ... are alternatives for older layouts: the first
  *                     one that this database can prepare is taken, once per handle; none that
@@ -16,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/buf.h"
 #include "common/result.h"
 #include "common/sql.h"
 
@@ -56,6 +58,11 @@ enum result schema_run(struct schema_session *session, const char *query,
 		       struct sql_statement **statement_r, struct error *err) MUST_CHECK;
 /* Which alternative a query uses: 1, 2, ...; 0 not yet prepared or absent. For `explain`, logs. */
 unsigned schema_alternative(const struct schema_session *session, const char *query);
+/*
+ * What schema_check() has recognised, for people: the preset's description, and the queries whose
+ * alternative is not the first.
+ */
+void schema_describe(const struct schema_session *session, struct buf *text);
 /*
  * Whether a step of a write uses the parameter, in the alternatives that fit this database: FOUND
  * or NONE; else why that cannot be known.

@@ -49,7 +49,7 @@ static int test_maps(const struct postern *postern)
 int config_test(struct postern *postern, const struct arguments *arguments)
 {
 	struct output *output = &postern->output;
-	struct buf mistakes = BUF_INIT;
+	struct buf mistakes = BUF_INIT, layout = BUF_INIT;
 	struct error err = {""};
 	enum result result;
 	int code = EX_OK;
@@ -74,6 +74,11 @@ int config_test(struct postern *postern, const struct arguments *arguments)
 		    result == RESULT_FOUND  ? "good"
 		    : result == RESULT_TEMP ? "not reachable"
 					    : "does not fit the preset");
+	if (result == RESULT_FOUND) {
+		schema_describe(accounts_session(postern->accounts), &layout);
+		output_text(output, "layout", buf_str(&layout));
+		buf_free(&layout);
+	}
 	output_end(output);
 	if (result == RESULT_FOUND)
 		return test_maps(postern);

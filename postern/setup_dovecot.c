@@ -10,6 +10,9 @@
  *	@base@	[mail] base
  *	@quota_field@, @quota@	the field that carries a quota in this version of Dovecot, and
  *		its text with '#' for the number of bytes
+ *	@mail_field@, @mail@	the same for the place of the mail, with '#' for the path
+ *	@layout@	what 2.3 has behind that path for nested folders
+ *	@service@	the service that asks: imap, pop3, smtp
  *
  * BUGS
  *	The database password is not printed; its place is marked.
@@ -33,11 +36,32 @@ enum { ONLY }; /* the options, in main.c's order */
 
 struct version {
 	const char *quota_field, *quota;
+	const char *mail_field, *mail, *layout;
+	const char *service;
 	const char *user, *local, *domain; /* for %u, %n, %d */
 };
-static const struct version version_23 = {"quota_rule", "*:bytes=#", "%u", "%n", "%d"};
-static const struct version version_24 = {"quota_storage_size", "#B", "%{user}",
-					  "%{user | username}", "%{user | domain}"};
+static const struct version version_23 = {
+	.quota_field = "quota_rule",
+	.quota = "*:bytes=#",
+	.mail_field = "mail",
+	.mail = "maildir:#",
+	.layout = ":LAYOUT=fs",
+	.service = "%Ls",
+	.user = "%u",
+	.local = "%n",
+	.domain = "%d",
+};
+static const struct version version_24 = {
+	.quota_field = "quota_storage_size",
+	.quota = "#B",
+	.mail_field = "mail_path",
+	.mail = "#",
+	.layout = "",
+	.service = "%{protocol | lower}",
+	.user = "%{user}",
+	.local = "%{user | username}",
+	.domain = "%{user | domain}",
+};
 
 struct owner {
 	char user[64], group[64];
@@ -63,6 +87,10 @@ static size_t append_variable(struct buf *out, const char *text, const char *bas
 	} variables[] = {
 		{"@quota_field@", version->quota_field},
 		{"@quota@", version->quota},
+		{"@mail_field@", version->mail_field},
+		{"@mail@", version->mail},
+		{"@layout@", version->layout},
+		{"@service@", version->service},
 		{"%u", version->user},
 		{"%n", version->local},
 		{"%d", version->domain},

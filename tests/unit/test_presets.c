@@ -30,6 +30,8 @@ static const struct preset {
 	{"extmail", "mysql sqlite", "1.1", "bob carol dave", 160},
 	{"mail", "mysql sqlite", "seed family bare", "bob dave", 150},
 	{"ispmail", "mysql sqlite", "trixie wheezy", "bob dave", 150},
+	{"iredmail", "mysql sqlite", "1.8 0.9.6", "bob carol dave", 180},
+	{"vimbadmin", "mysql sqlite", "3", "bob carol dave", 180},
 };
 #define PRESETS ((int)(sizeof presets / sizeof presets[0]))
 
@@ -218,6 +220,77 @@ START_TEST(test_logins)
 }
 END_TEST
 
+static enum result check_with(const char *preset)
+{
+	struct schema *other;
+	enum result result = schema_load(preset, &other, &err);
+
+	ck_assert_msg(result == RESULT_FOUND, "%s", err.text);
+	result = accounts_try(&settings, other, &err);
+	schema_free(&other);
+	return result;
+}
+
+/* The right preset recognises the database; each wrong one says what it is, and what it expected. */
+static void check_recognised(const struct preset *preset, const char *driver, const char *layout)
+{
+	for (int i = 0; i < PRESETS; i++) {
+		const char *other = presets[i].name;
+		enum result result = check_with(other);
+		if (strcmp(other, preset->name) == 0) {
+			ck_assert_msg(result == RESULT_FOUND, "%s", err.text);
+			continue;
+		}
+		ck_assert_msg(result == RESULT_PERM, "preset %s takes %s %s %s for its own", other,
+			      preset->name, driver, layout);
+		ck_assert_msg(strstr(err.text, "looks like ") != NULL &&
+				      strstr(err.text, preset->name) != NULL &&
+				      strstr(err.text, "expected ") != NULL,
+			      "preset %s on %s %s %s: %s", other, preset->name, driver, layout,
+			      err.text);
+	}
+}
+
+START_TEST(test_recognised)
+{
+	on_each(&presets[_i], check_recognised);
+}
+END_TEST
+
+/* A database of nobody's: no preset is offered. */
+START_TEST(test_strange_database)
+{
+	fixture_open_preset(&settings, "postfixadmin", "sqlite", "2.1", false);
+	fixture_run("DROP TABLE mailbox; CREATE TABLE mailbox (username);");
+	for (int i = 0; i < PRESETS; i++) {
+		ck_assert_int_eq(check_with(presets[i].name), RESULT_PERM);
+		ck_assert_msg(strstr(err.text, "nor like that of any other preset") != NULL &&
+				      strstr(err.text, presets[i].name) != NULL,
+			      "%s", err.text);
+	}
+	settings_free(&settings);
+}
+END_TEST
+
+/* Trouble is no strange database. */
+START_TEST(test_database_away)
+{
+	fixture_open_preset(&settings, "iredmail", "mysql", "1.8", false);
+	server_do("stop");
+	ck_assert_int_eq(check_with("iredmail"), RESULT_TEMP);
+	ck_assert_int_eq(check_with("vimbadmin"), RESULT_TEMP);
+	server_do("start");
+	ck_assert_int_eq(check_with("iredmail"), RESULT_FOUND);
+	settings_free(&settings);
+}
+END_TEST
+
+static void find_presets(void)
+{
+	if (setenv("POSTERN_SCHEMAS", test_source("schemas"), 1) != 0)
+		abort();
+}
+
 static bool stores(const char *word)
 {
 	return has_word(stored_words, word, " ");
@@ -404,9 +477,13 @@ int main(void)
 	int failed;
 
 	tcase_add_unchecked_fixture(tests, server_start, server_stop);
+	tcase_add_unchecked_fixture(tests, find_presets, NULL);
 	tcase_set_timeout(tests, 120);
 	tcase_add_loop_test(tests, test_rows, 0, PRESETS);
 	tcase_add_loop_test(tests, test_logins, 0, PRESETS);
+	tcase_add_loop_test(tests, test_recognised, 0, PRESETS);
+	tcase_add_test(tests, test_strange_database);
+	tcase_add_test(tests, test_database_away);
 	tcase_add_loop_test(tests, test_changes, 0, EDITABLE);
 	tcase_add_test(tests, test_narrow_password);
 	tcase_add_loop_test(tests, test_prefixed_password, 0, 2);
