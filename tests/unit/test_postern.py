@@ -450,14 +450,26 @@ listen = /var/spool/postfix/postern/lookup
 
     def test_other_tables(self):
         self.sql("CREATE TABLE unrelated (x)")
-        self.bad(CONFIG, "config", "test")
+        text = self.bad(CONFIG, "config", "test")
+        self.assertIn("does not look like a postfixadmin database", text)
+        self.assertIn("expected domain.backupmx, mailbox.maildir", text)
+
+    def test_other_preset(self):
+        self.sql("CREATE TABLE virtual_domains (id INTEGER, name TEXT)")
+        self.sql("CREATE TABLE virtual_users (id INTEGER, domain_id INTEGER, email TEXT, "
+                 "password TEXT)")
+        self.sql("CREATE TABLE virtual_aliases (id INTEGER, domain_id INTEGER, source TEXT, "
+                 "destination TEXT)")
+        self.assertIn("looks like ispmail", self.bad(CONFIG, "config", "test"))
 
     # ---- configuration ----
 
     def test_config(self):
         self.good("db", "init")
         self.assertIn("database: good", self.good("config", "test"))
-        self.assertEqual(self.rows("config", "test")[0]["preset"], "postfixadmin")
+        row = self.rows("config", "test")[0]
+        self.assertEqual(row["preset"], "postfixadmin")
+        self.assertIn("PostfixAdmin", row["layout"])
         bad = self.write("bad.ini", "[database]\ndrver = sqlite\n[lookup]\nworkers = many\n")
         text = self.bad(CONFIG, "config", "test", config=bad)
         self.assertIn("drver", text)

@@ -430,6 +430,78 @@ START_TEST(test_changes)
 }
 END_TEST
 
+/* Presets that only add: what is added works, and the rest is refused by its name. */
+static const struct {
+	const char *preset, *driver, *layout;
+	const char *home, *path;
+	bool aliases;
+} additions[] = {
+	{"iredmail", "mysql", "1.8", "/var/mail/x/vmail1/new.test/new",
+	 "vmail1/new.test/new/Maildir/", false},
+	{"iredmail", "mysql", "0.9.6", "/var/mail/x/vmail1/new.test/new",
+	 "vmail1/new.test/new/Maildir/", false},
+	{"iredmail", "sqlite", "1.8", "/var/mail/x/vmail1/new.test/new",
+	 "vmail1/new.test/new/Maildir/", false},
+	{"vimbadmin", "mysql", "3", "/var/mail/x/new.test/new", "/var/mail/x/new.test/new/mail",
+	 true},
+	{"vimbadmin", "sqlite", "3", "/var/mail/x/new.test/new", "/var/mail/x/new.test/new/mail",
+	 true},
+};
+
+static void assert_refused(const char *query, enum result result)
+{
+	ck_assert_int_eq(result, RESULT_PERM);
+	ck_assert_msg(strstr(err.text, "read-only") != NULL && strstr(err.text, query) != NULL,
+		      "%s", err.text);
+}
+
+START_TEST(test_additions)
+{
+	const struct domain_edit alias = {.alias_of = "new.test"};
+
+	open_all(additions[_i].preset, additions[_i].driver, additions[_i].layout);
+	ck_assert_msg(add_domain("new.test", (struct domain_edit){0}) == RESULT_FOUND, "%s",
+		      err.text);
+	ck_assert_int_eq(add_domain("back.test", (struct domain_edit){.relay = true}),
+			 RESULT_FOUND);
+	ck_assert_str_eq(lookup("relay_domains", "back.test"), "back.test");
+	ck_assert_str_eq(lookup("transport_maps", "new.test"), "NOTFOUND");
+	ck_assert_msg(accounts_user_add(accounts, "new@new.test", "{PLAIN}one", 3145728, "A. B.",
+					&err) == RESULT_FOUND,
+		      "%s", err.text);
+	ck_assert_str_eq(lookup("home", "new@new.test"), additions[_i].home);
+	ck_assert_str_eq(lookup("virtual_mailbox_maps", "new@new.test"), additions[_i].path);
+	ck_assert_str_eq(lookup("virtual_alias_maps", "new+x@new.test"), "new+x@new.test");
+	ck_assert_str_eq(lookup("quota", "new@new.test"), "3145728");
+	ck_assert_uint_eq(listed("user_list", "new.test", "address", "new@new.test"), 1);
+	ck_assert_uint_eq(listed("alias_list", "new.test", NULL, NULL), 0);
+	ck_assert_uint_ge(listed("alias_list", NULL, "address", "@example.org"), 1);
+	ck_assert_uint_eq(listed("domain_list", NULL, "name", "example.net"), 1);
+	ck_assert_int_eq(accounts_user_password(accounts, "new@new.test", "{PLAIN}two", &err),
+			 RESULT_FOUND);
+	ck_assert_int_eq(login("new@new.test", "one"), RESULT_NONE);
+	ck_assert_int_eq(login("new@new.test", "two"), RESULT_FOUND);
+	assert_refused("user_del", accounts_user_del(accounts, "new@new.test", &err));
+	if (additions[_i].aliases) {
+		ck_assert_int_eq(add_domain("also.test", alias), RESULT_FOUND);
+		ck_assert_str_eq(lookup("virtual_mailbox_maps", "new@also.test"),
+				 additions[_i].path);
+		ck_assert_int_eq(accounts_alias_add(accounts, "a@new.test", "x@example.com", &err),
+				 RESULT_FOUND);
+		ck_assert_int_eq(accounts_alias_add(accounts, "a@new.test", "y@example.com", &err),
+				 RESULT_FOUND);
+		ck_assert_str_eq(lookup("virtual_alias_maps", "a@also.test"),
+				 "x@example.com,y@example.com");
+	} else {
+		assert_refused("domain_alias_add", add_domain("also.test", alias));
+		ck_assert_str_eq(lookup("virtual_mailbox_domains", "also.test"), "NOTFOUND");
+		assert_refused("alias_add",
+			       accounts_alias_add(accounts, "a@new.test", "x@example.com", &err));
+	}
+	close_all();
+}
+END_TEST
+
 /* A column of 20 characters: cut short, the password would let nobody in, or anybody. */
 START_TEST(test_narrow_password)
 {
@@ -482,6 +554,8 @@ int main(void)
 	tcase_add_loop_test(tests, test_rows, 0, PRESETS);
 	tcase_add_loop_test(tests, test_logins, 0, PRESETS);
 	tcase_add_loop_test(tests, test_recognised, 0, PRESETS);
+	tcase_add_loop_test(tests, test_additions, 0,
+			    (int)(sizeof additions / sizeof additions[0]));
 	tcase_add_test(tests, test_strange_database);
 	tcase_add_test(tests, test_database_away);
 	tcase_add_loop_test(tests, test_changes, 0, EDITABLE);
