@@ -480,6 +480,47 @@ static enum result collect_secrets(struct accounts *accounts, const char *query,
 	return account_finish(rows, result, address, err);
 }
 
+/* FOUND: the row's domain is active, delivers here, and is an alias of nothing. */
+static enum result read_residence(const struct accounts *accounts, const struct sql_statement *rows,
+				  const char *domain, struct error *err)
+{
+	const char *relays = schema_default(accounts->schema, "relay_transports", "");
+	const char *target, *transport;
+	bool active = false, relay = false;
+	enum result result = account_flag(rows, "domain_active", false, &active, err);
+
+	if (result == RESULT_FOUND && sql_column_index(rows, "domain_relay") >= 0)
+		result = account_flag(rows, "domain_relay", false, &relay, err);
+	if (result == RESULT_FOUND)
+		result = account_text(rows, "domain_transport", &transport, err);
+	if (result == RESULT_FOUND)
+		result = account_text(rows, "domain_target", &target, err);
+	if (result != RESULT_FOUND)
+		return result;
+	if (!active || relay || target[0] != '\0' || !account_equals(rows, "domain_name", domain))
+		return RESULT_NONE;
+	transport += strspn(transport, " \t\r\n");
+	return begins_with_word(relays, transport) ? RESULT_NONE : RESULT_FOUND;
+}
+
+enum result accounts_resident(struct accounts *accounts, const char *address,
+			      struct mailbox *mailbox_r, struct error *err)
+{
+	struct sql_statement *rows;
+	enum result result = account_query(accounts, "resident", address, &rows, err);
+
+	*mailbox_r = (struct mailbox){0};
+	if (result == RESULT_FOUND)
+		result = account_next(rows, "address", address, err);
+	if (result == RESULT_FOUND)
+		result = read_residence(accounts, rows, strrchr(address, '@') + 1, err);
+	if (result == RESULT_FOUND)
+		result = read_mailbox(accounts, rows, mailbox_r, err);
+	if (result != RESULT_FOUND)
+		mailbox_free(mailbox_r);
+	return account_finish(rows, result, address, err);
+}
+
 enum result accounts_secrets(struct accounts *accounts, const char *address,
 			     struct secrets *secrets_r, struct error *err)
 {

@@ -90,6 +90,12 @@ enum result accounts_alias(struct accounts *accounts, const char *address, struc
 			   struct error *err) MUST_CHECK;
 enum result accounts_mailbox(struct accounts *accounts, const char *address,
 			     struct mailbox *mailbox_r, struct error *err) MUST_CHECK;
+/*
+ * The usual case in one question: ADDRESS, "local@domain", is a mailbox of a domain that is active,
+ * local and no alias domain. NONE tells nothing: ask for the domain and the mailbox one by one.
+ */
+enum result accounts_resident(struct accounts *accounts, const char *address,
+			      struct mailbox *mailbox_r, struct error *err) MUST_CHECK;
 enum result accounts_secrets(struct accounts *accounts, const char *address,
 			     struct secrets *secrets_r, struct error *err) MUST_CHECK;
 /* Every alias row whose members may hold ADDRESS: for sender logins nothing else is needed than

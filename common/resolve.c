@@ -276,6 +276,26 @@ static enum result match_mailbox(const struct search *search, const struct candi
 	return RESULT_NONE;
 }
 
+/* The usual case in one question. NONE tells nothing: the whole search follows. */
+static enum result find_resident(struct accounts *accounts, const struct settings *settings,
+				 const char *address, size_t len, struct mailbox *mailbox_r,
+				 struct error *err)
+{
+	struct search search = {.accounts = accounts, .settings = settings};
+	struct candidate candidate;
+	enum result result;
+
+	if (!address_parse(&search.address, address, len, settings->address.recipient_delimiter) ||
+	    !search_next(&search, &candidate))
+		return RESULT_NONE;
+	result = accounts_resident(accounts, candidate.key, mailbox_r, err);
+	if (result == RESULT_FOUND && !receives(mailbox_r)) {
+		mailbox_free(mailbox_r);
+		result = RESULT_NONE;
+	}
+	return result;
+}
+
 enum result resolve_mailbox(struct accounts *accounts, const struct settings *settings,
 			    const char *address, size_t len, struct mailbox *mailbox_r,
 			    struct buf *extension_r, bool *is_alias_r, struct trace *trace,
@@ -289,6 +309,11 @@ enum result resolve_mailbox(struct accounts *accounts, const struct settings *se
 	*mailbox_r = (struct mailbox){0};
 	if (is_alias_r)
 		*is_alias_r = false;
+	/* A trace shows the whole search. */
+	result = trace ? RESULT_NONE
+		       : find_resident(accounts, settings, address, len, mailbox_r, err);
+	if (result != RESULT_NONE)
+		return result;
 	result = search_begin(&search, accounts, settings, address, len, trace, err);
 	if (result != RESULT_FOUND)
 		return result;

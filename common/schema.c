@@ -48,6 +48,7 @@ static const struct query_spec specs[] = {
 	{"domain_target", "domain catchall", "name target", false},
 	{"alias", KEY_PARAMS, "address members", true},
 	{"mailbox", KEY_PARAMS " path", "address path", true},
+	{"resident", KEY_PARAMS, "domain_name domain_target address path", false},
 	{"secrets", KEY_PARAMS, "address password", true},
 	{"app_secrets", KEY_PARAMS, "address password", false},
 	{"grants", KEY_PARAMS, "address login", false},

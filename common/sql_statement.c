@@ -275,7 +275,6 @@ enum result sql_execute(struct sql_statement *statement, const struct sql_param 
 	if (err == NULL)
 		err = &local;
 	statement->sql->missing = false;
-	sql_abandon_after_fork(statement->sql);
 	sql_finish(statement);
 	values = calloc(statement->name_count + 1, sizeof *values);
 	if (values == NULL)
@@ -320,8 +319,10 @@ enum result sql_step(struct sql_statement *statement, struct error *err)
 
 void sql_finish(struct sql_statement *statement)
 {
+	if (!statement->running)
+		return;
 	sql_abandon_after_fork(statement->sql);
-	if (statement->running && statement->handle != NULL)
+	if (statement->handle != NULL)
 		statement->sql->driver->finish(statement->handle);
 	statement->running = false;
 }

@@ -70,6 +70,26 @@ static void setup(void)
 	with_ini("");
 }
 
+/* The same with a preset that answers the usual case in one question. */
+static void setup_resident(void)
+{
+	static const char query[] =
+		"[query resident]\n"
+		"sql = \"SELECT m.*, d.name AS domain_name, d.relay AS domain_relay, d.active AS "
+		"domain_active, d.transport AS domain_transport, t.target AS domain_target "
+		"FROM t_mailbox m CROSS JOIN t_domain d "
+		"LEFT JOIN t_target t ON t.name IN (:domain, :catchall) "
+		"WHERE m.address = :address AND d.name = :domain\"\n";
+	FILE *preset;
+
+	setup();
+	preset = fopen(host.own_preset, "a");
+	ck_assert_ptr_nonnull(preset);
+	ck_assert_int_ge(fputs(query, preset), 0);
+	ck_assert_int_eq(fclose(preset), 0);
+	mailhost_configure(&host, "");
+}
+
 static void teardown(void)
 {
 	mailhost_close(&host);
@@ -685,6 +705,7 @@ static const struct question {
 	{members_of, "cmd@example.com", "PERM", ""},
 	{members_of, "someone@remote.test", "NONE", ""},
 	{mailbox_of, "carol+x@example.net", "example.com/carol/ +x", ""},
+	{mailbox_of, "carol@example.com", "example.com/carol/", ""},
 	{mailbox_of, "nobody@example.net", "NONE", ""},
 	{mailbox_of, "sales@example.com", "ALIAS", ""},
 	{login_of, "carol@example.net", "carol@example.com", ""},
@@ -793,6 +814,65 @@ START_TEST(resolved_tells_by_what)
 }
 END_TEST
 
+/* Calls of the database: one to execute, one to step. */
+#define assert_calls(key, answer, count)                                                           \
+	do {                                                                                       \
+		mailhost_fail(0, RESULT_FOUND);                                                    \
+		assert_mailbox(key, answer);                                                       \
+		ck_assert_uint_eq(mailhost_calls(), count);                                        \
+	} while (0)
+
+START_TEST(resident_takes_one_question)
+{
+	assert_calls("Carol@Example.com", "example.com/carol/", 2);
+	assert_calls("list+owner@example.com", "lo/", 2);
+	/* The less usual takes more, with the same answer. */
+	assert_mailbox("carol+x@example.com", "example.com/carol/ +x");
+}
+END_TEST
+
+START_TEST(resident_only_of_a_good_domain)
+{
+	assert_mailbox("dave@closed.test", "NONE");
+	assert_mailbox("rick@backup.test", "NONE");
+	mailhost_sql(&host,
+		     "UPDATE t_domain SET transport = ' relay:x' WHERE name = 'example.com'");
+	assert_mailbox("carol@example.com", "example.com/carol/");
+	mailhost_sql(&host, "UPDATE t_domain SET active = 0 WHERE name = 'example.com'");
+	assert_mailbox("carol@example.com", "NONE");
+	mailhost_sql(&host, "UPDATE t_domain SET active = 'maybe' WHERE name = 'example.com'");
+	assert_mailbox("carol@example.com", "perm");
+}
+END_TEST
+
+START_TEST(resident_not_of_an_alias_domain)
+{
+	mailhost_sql(&host, "INSERT INTO t_mailbox (address, path) VALUES"
+			    " ('carol@example.net', 'wrong/')");
+	assert_mailbox("carol@example.net", "wrong/");
+	mailhost_sql(&host, "UPDATE t_domain SET active = 0 WHERE name = 'example.com'");
+	assert_mailbox("carol@example.net", "NONE");
+}
+END_TEST
+
+START_TEST(resident_must_receive)
+{
+	assert_mailbox("bob@example.com", "NONE");
+	assert_mailbox("deaf@example.org", "NONE");
+	mailhost_sql(&host, "DELETE FROM t_alias WHERE address = 'paused@example.com'");
+	assert_mailbox("paused@example.com", "p/");
+	mailhost_sql(&host, "UPDATE t_mailbox SET active = 0 WHERE address = 'paused@example.com'");
+	assert_mailbox("paused@example.com", "NONE");
+}
+END_TEST
+
+static void add_resident_tests(TCase *tests)
+{
+	tcase_add_test(tests, resident_only_of_a_good_domain);
+	tcase_add_test(tests, resident_not_of_an_alias_domain);
+	tcase_add_test(tests, resident_must_receive);
+}
+
 static void add_domain_tests(TCase *tests)
 {
 	tcase_add_test(tests, domain_kinds);
@@ -866,20 +946,30 @@ static void add_other_tests(TCase *tests)
 	tcase_add_test(tests, resolved_tells_by_what);
 }
 
-int main(void)
+static TCase *add_rules(Suite *suite, const char *name, void (*begin)(void))
 {
-	Suite *suite = suite_create("resolve");
-	TCase *tests = tcase_create("rules");
-	SRunner *runner;
-	int failed;
+	TCase *tests = tcase_create(name);
 
-	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_checked_fixture(tests, begin, teardown);
 	tcase_set_timeout(tests, 60);
 	add_domain_tests(tests);
 	add_row_tests(tests);
 	add_member_tests(tests);
 	add_other_tests(tests);
+	add_resident_tests(tests);
 	suite_add_tcase(suite, tests);
+	return tests;
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("resolve");
+	SRunner *runner;
+	int failed;
+
+	add_rules(suite, "rules", setup);
+	tcase_add_test(add_rules(suite, "rules, the usual case in one question", setup_resident),
+		       resident_takes_one_question);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
