@@ -10,6 +10,10 @@ bin_PROGRAMS += %D%/postern
 	%D%/lookup.c \
 	%D%/explain.c \
 	%D%/auth.c \
+	%D%/parameter.c %D%/parameter.h \
+	%D%/table_file.c %D%/table_file.h \
+	%D%/import_query.c %D%/import_query.h \
+	%D%/import_maps.c \
 	%D%/setup.c %D%/setup.h \
 	%D%/setup_dovecot.c \
 	%D%/config.c \
