@@ -27,20 +27,22 @@ FOUND = "250"
 
 
 @contextlib.contextmanager
-def both(parameter, rows, main="", prepare=""):
+def both(tables, main="", prepare=""):
     """
-    Yields a host and the other Postfix, whose PARAMETER is a table of ROWS(host). PREPARE is SQL for
-    the database before.
+    Yields a host and the other Postfix, whose parameters are tables: {name: rows(host)}. PREPARE is
+    SQL for the database before.
     """
     with Host("sqlite", "default", daemons=("lookup",), main=SAME + main) as host:
         host.sql(prepare)
         folder = os.path.join(host.folder, "other")
         os.mkdir(folder, 0o755)
         lookup = f"socketmap:unix:{host.sockets}/lookup"
-        other = Postfix(folder, env=host.postfix.env, main=MAIN.format(lookup=lookup) + SAME + main
-                        + f"{parameter} = texthash:{folder}/table\n")
-        with open(os.path.join(folder, "table"), "w", encoding="utf-8") as table:
-            table.writelines(f"{key} {value}\n" for key, value in rows(host))
+        parameters = "".join(f"{name} = texthash:{folder}/{name}\n" for name in tables)
+        other = Postfix(folder, env=host.postfix.env,
+                        main=MAIN.format(lookup=lookup) + SAME + main + parameters)
+        for name, rows in tables.items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as table:
+                table.writelines(f"{key} {value}\n" for key, value in rows(host))
         with open(f"{host.postfix.folder}/sasl/smtpd.conf", encoding="utf-8") as sasl:
             other.write("sasl/smtpd.conf", sasl.read())
         try:
@@ -60,24 +62,31 @@ def quoted(address):
 
 
 def deliveries(postfix, queue_id):
-    """{(final recipient, next-hop)} of a message that has left the queue; None: it is still there."""
+    """
+    {(final recipient, next-hop)} of a message that has left the queue; None: it is still there.
+    Which case a next-hop has is chance: messages to one host share a queue.
+    """
     lines = [line for line in postfix.log().splitlines() if f" {queue_id}: " in line]
     if not lines or not lines[-1].endswith(": removed"):
         return None
     found = [re.search(r": to=<(.*?)>, .*status=(\w+) \((.*)\)$", line) for line in lines]
-    return {(match.group(1), match.group(3)) if match.group(2) == "sent" else match.group(2)
+    return {(match.group(1), match.group(3).lower()) if match.group(2) == "sent" else match.group(2)
             for match in found if match}
 
 
 def outcomes(postfix, addresses):
-    """{address: the code that refused it, or where the message to it went}."""
+    """
+    {address: the code that refused it, or where the message to it went}; an address may be
+    "sender recipient" as well.
+    """
     found, queued = {}, {}
     with Dialogue(postfix.smtp_port) as dialogue:
         dialogue.expect(220, None)
         dialogue.expect(250, "EHLO client.example.test")
         for address in addresses:
-            dialogue.expect(250, "MAIL FROM:<>")
-            found[address] = dialogue.command(f"RCPT TO:<{address}>")[:3]
+            sender, recipient = address.split(" ") if address.count("@") == 2 else ("", address)
+            dialogue.expect(250, f"MAIL FROM:<{sender}>")
+            found[address] = dialogue.command(f"RCPT TO:<{recipient}>")[:3]
             if found[address] == "250":
                 dialogue.expect(354, "DATA")
                 dialogue.message(b"Subject: search order\r\n\r\nhello\r\n")
@@ -155,7 +164,7 @@ def test_virtual_alias_maps():
         # A command is no target: mail waits until the row is right.
         "cmd@example.com": (outside("|/bin/true@example.test"), "451"),
     }
-    with both("virtual_alias_maps", rows, f"virtual_mailbox_maps = {NO_ADDRESS}\n"
+    with both({"virtual_alias_maps": rows}, f"virtual_mailbox_maps = {NO_ADDRESS}\n"
               "smtpd_reject_unlisted_recipient = yes\n", prepare) as (host, other):
         compare(outcomes(other, addresses), outcomes(host.postfix, addresses), differences)
 
@@ -177,7 +186,7 @@ def test_virtual_mailbox_maps():
         "alice@example.net": ("550", mailbox("alice@example.net")),
         "Alice+News@Example.Net": ("550", mailbox("Alice+News@Example.Net")),
     }
-    with both("virtual_mailbox_maps", rows, "virtual_alias_maps =\ntransport_maps =\n"
+    with both({"virtual_mailbox_maps": rows}, "virtual_alias_maps =\ntransport_maps =\n"
               "smtpd_reject_unlisted_recipient = yes\n") as (host, other):
         compare(outcomes(other, addresses), outcomes(host.postfix, addresses), differences)
 
@@ -203,8 +212,8 @@ def test_transport_maps():
         # A mailbox keeps its host in the alias domains of its domain.
         "heidi@example.net": (mailbox("heidi@example.net"), {("heidi@example.net", "heidi")}),
     }
-    with both("transport_maps", rows, "virtual_alias_maps =\nsmtpd_reject_unlisted_recipient = no\n",
-              prepare) as (host, other):
+    with both({"transport_maps": rows},
+              "virtual_alias_maps =\nsmtpd_reject_unlisted_recipient = no\n", prepare) as (host, other):
         compare(outcomes(other, addresses), outcomes(host.postfix, addresses), differences)
 
 
@@ -252,5 +261,85 @@ def test_smtpd_sender_login_maps():
         "zzz@example.org": (FOUND, "553"),
         "zzz+y@example.org": (FOUND, "553"),
     }
-    with both("smtpd_sender_login_maps", rows, prepare=prepare) as (host, other):
+    with both({"smtpd_sender_login_maps": rows}, prepare=prepare) as (host, other):
         compare(may_send(other, senders), may_send(host.postfix, senders), differences)
+
+
+def test_relay_domains_and_their_recipients():
+    def domains(host):
+        return select(host, "SELECT domain, 'x' FROM domain WHERE active = 1"
+                            " AND (backupmx = 1 OR transport LIKE 'smtp:%')")
+
+    def recipients(host):
+        yield from select(host, "SELECT address, goto FROM alias WHERE active = 1 AND goto <> ''"
+                                " AND domain = 'relay.test'")
+        yield "@backup.test", "no rows, so all are taken"
+
+    addresses = ("x@backup.test", "X+Y@Backup.Test", "known@relay.test", "Known+X@RELAY.test",
+                 "known+@relay.test", "kno@relay.test", "other@relay.test", "gone@relay.test",
+                 '"known"@relay.test', "x@elsewhere.test", "x@test", "x@sub.backup.test",
+                 "x@deep.sub.relay.test")
+    prepare = ("INSERT INTO alias (address, goto, domain, active) VALUES"
+               " ('known@relay.test', 'known@relay.test', 'relay.test', 1),"
+               " ('gone@relay.test', 'gone@relay.test', 'relay.test', 0);")
+    differences = {
+        # Postfix itself takes the parents for relay_domains ([lookup] relay_subdomains = yes).
+        "x@sub.backup.test": ("550", outside("x@sub.backup.test")),
+        "x@deep.sub.relay.test": ("550", outside("x@deep.sub.relay.test")),
+    }
+    with both({"relay_domains": domains, "relay_recipient_maps": recipients},
+              "relay_recipient_maps = socketmap:unix:postern/lookup:relay_recipient_maps\n"
+              "virtual_alias_maps =\ntransport_maps =\nsmtpd_reject_unlisted_recipient = yes\n",
+              prepare) as (host, other):
+        compare(outcomes(other, addresses), outcomes(host.postfix, addresses), differences)
+        host.sections["lookup"]["relay_subdomains"] = "yes"
+        host.write_config()
+        host.daemons["lookup"].stop()
+        host.daemons["lookup"].start()
+        # Other addresses, because smtpd remembers.
+        later = {"y@sub.backup.test": {("y@sub.backup.test", "relay")}, "y@deep.sub.relay.test": "550"}
+        assert outcomes(host.postfix, later) == later
+
+
+def test_copies_and_relay_hosts():
+    def copies(side):
+        return lambda host: select(
+            host, f"SELECT address, TRIM(target) FROM x_bcc WHERE side = '{side}' AND active = 1"
+                  " AND target NOT LIKE '%,%'")
+
+    def relay_hosts(host):
+        return select(host, "SELECT address, relayhost FROM x_relayhost WHERE active = 1")
+
+    addresses = (
+        "alice@example.com", "Alice+X@EXAMPLE.com", "heidi@example.com", "nobody+x@example.com",
+        "erin@example.org", "partner@elsewhere.test", "Partner+X@Elsewhere.test", "frank@example.org",
+        "alice@example.com erin@example.org", "Alice+X@Example.COM erin@example.org",
+        "Erin+X@Example.org erin@example.org", "someone@remote.test erin@example.org",
+        "alice@example.com out@remote.test", "Alice+X@Example.COM out@remote.test",
+        "heidi@example.com out@remote.test", "zzz+x@Example.org out@remote.test",
+        "frank@example.org out@remote.test", "frank+x@example.org out@remote.test",
+        "me@elsewhere.test out@remote.test", "x@sub.example.org out@remote.test",
+        "someone@remote.test out@remote.test", "out@remote.test",
+        "alice@example.net", "alice@example.net out@remote.test", "dave@closed.test",
+        "dave@closed.test out@remote.test")
+    differences = {
+        # What holds for a mailbox or a domain holds in its alias domains.
+        "alice@example.net": (mailbox("alice@example.net"), mailbox("alice@example.net")
+                              | {("archive@remote.test", "remote.test")}),
+        "alice@example.net out@remote.test": (
+            {("out@remote.test", "remote.test")},
+            {("out@remote.test", "[smtp.isp.test]:587"),
+             ("sent@remote.test", "[smtp.isp.test]:587")}),
+        # An inactive domain has no copies and no relay host.
+        "dave@closed.test": ({("dave@closed.test", "closed.test"),
+                              ("archive@remote.test", "remote.test")},
+                             {("dave@closed.test", "closed.test")}),
+        "dave@closed.test out@remote.test": ({("out@remote.test", "relay.isp.test")},
+                                             {("out@remote.test", "remote.test")}),
+    }
+    names = {"recipient_bcc_maps": copies("recipient"), "sender_bcc_maps": copies("sender"),
+             "sender_dependent_relayhost_maps": relay_hosts}
+    main = "".join(f"{name} = socketmap:unix:postern/lookup:{name}\n" for name in names)
+    with both(names, main + "virtual_alias_maps =\ntransport_maps =\ndefault_transport = discard\n"
+              "smtpd_reject_unlisted_recipient = no\n") as (host, other):
+        compare(outcomes(other, addresses), outcomes(host.postfix, addresses), differences)
