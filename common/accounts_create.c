@@ -16,6 +16,7 @@
 
 #include "common/accounts_change.h"
 #include "common/accounts_edit.h"
+#include "common/schema_detect.h"
 
 static enum result no_memory(struct error *err)
 {
@@ -61,11 +62,15 @@ static enum result make_file(const char *path, bool *made_r, struct error *err)
 
 static enum result fill_database(struct accounts *accounts, const char *ddl, struct error *err)
 {
-	struct error unused;
+	struct error unused, other;
 	enum result result = sql_connect(change_sql(accounts), err);
 
 	if (result != RESULT_FOUND)
 		return result;
+	error_set(&other, "%s is in use", sql_host(change_sql(accounts)));
+	if (schema_detect_others(schema_name(accounts_schema(accounts)), change_sql(accounts),
+				 &other))
+		return result_error(err, RESULT_PERM, "%s", other.text);
 	if (schema_check(accounts_session(accounts), &unused) == RESULT_FOUND)
 		return result_error(err, RESULT_PERM, "%s has the tables already",
 				    sql_host(change_sql(accounts)));

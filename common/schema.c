@@ -462,7 +462,7 @@ enum result schema_check(struct schema_session *session, struct error *err)
 			result = check_query(session, &schema->queries[i], &session->prepared[i],
 					     err);
 	if (result == RESULT_PERM && sql_missing(session->sql))
-		schema_detect_others(schema->name, session->sql, err);
+		(void)schema_detect_others(schema->name, session->sql, err);
 	return result;
 }
 

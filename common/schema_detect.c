@@ -146,14 +146,17 @@ enum result schema_detect(const struct conf_file *file, const char *name, struct
 	return RESULT_PERM;
 }
 
-void schema_detect_others(const char *name, struct sql *sql, struct error *err)
+bool schema_detect_others(const char *name, struct sql *sql, struct error *err)
 {
 	struct buf fitting = BUF_INIT;
 	struct error before = *err;
+	bool any;
 
 	find_fitting(name, sql, &fitting);
-	if (fitting.len > 0)
+	any = fitting.len > 0;
+	if (any)
 		error_set(err, "%s; the database looks like %s (set [schema] preset)", before.text,
 			  buf_str(&fitting));
 	buf_free(&fitting);
+	return any;
 }

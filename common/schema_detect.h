@@ -4,6 +4,8 @@
 #ifndef POSTERN_SCHEMA_DETECT_H
 #define POSTERN_SCHEMA_DETECT_H
 
+#include <stdbool.h>
+
 #include "common/conf.h"
 #include "common/result.h"
 #include "common/sql.h"
@@ -20,9 +22,9 @@ enum result schema_detect(const struct conf_file *file, const char *name, struct
 			  struct error *err) MUST_CHECK;
 
 /*
- * Adds to a text about a missing table or column which presets, other than NAME, recognise the
- * database; nothing if none does.
+ * Adds to a text which presets, other than NAME, recognise the database. False, and nothing is
+ * added, if none does.
  */
-void schema_detect_others(const char *name, struct sql *sql, struct error *err);
+bool schema_detect_others(const char *name, struct sql *sql, struct error *err);
 
 #endif

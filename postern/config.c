@@ -7,6 +7,7 @@
 #endif
 
 #include <string.h>
+#include <unistd.h>
 
 #include "common/site_map.h"
 #include "postern/postern.h"
@@ -51,6 +52,7 @@ int config_test(struct postern *postern, const struct arguments *arguments)
 	struct output *output = &postern->output;
 	struct buf mistakes = BUF_INIT, layout = BUF_INIT;
 	struct error err = {""};
+	const char *hint = "";
 	enum result result;
 	int code = EX_OK;
 
@@ -83,8 +85,11 @@ int config_test(struct postern *postern, const struct arguments *arguments)
 	if (result == RESULT_FOUND)
 		return test_maps(postern);
 	/* An absent SQLite file is the usual first mistake. */
+	if (strcmp(postern->settings.database.driver, "sqlite") == 0 &&
+	    access(postern->settings.database.path, F_OK) != 0)
+		hint = " (a new one is made by `postern db init`)";
 	return postern_fail(postern, result == RESULT_TEMP ? EX_TEMPFAIL : EX_CONFIG,
-			    "database: %s (a new one is made by `postern db init`)", err.text);
+			    "database: %s%s", err.text, hint);
 }
 
 /* KEY = VALUE of one line of the dump, as conf_dump() writes it. */

@@ -461,6 +461,9 @@ listen = /var/spool/postfix/postern/lookup
         self.sql("CREATE TABLE virtual_aliases (id INTEGER, domain_id INTEGER, source TEXT, "
                  "destination TEXT)")
         self.assertIn("looks like ispmail", self.bad(CONFIG, "config", "test"))
+        # Nor does a database of somebody else's get our tables.
+        self.assertIn("looks like ispmail", self.bad(DATA, "db", "init"))
+        self.assertEqual(self.sql("SELECT name FROM sqlite_master WHERE name = 'mailbox'"), [])
 
     # ---- configuration ----
 
