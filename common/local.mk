@@ -63,7 +63,8 @@ libpostern_daemon_la_SOURCES = \
 	%D%/quota.c %D%/quota.h \
 	%D%/metrics.c %D%/metrics.h \
 	%D%/notify.c %D%/notify.h \
-	%D%/serve.c %D%/serve.h \
+	%D%/serve.c %D%/serve.h %D%/serve_engine.h \
+	%D%/serve_accept.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/daemon_process.c
 libpostern_daemon_la_LIBADD = libpostern-core.la $(MICROHTTPD_LIBS)

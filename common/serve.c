@@ -10,8 +10,11 @@
  *	readable, and its next owner sees the end. A request that arrives at that very moment is
  *	still read and answered.
  *
- *	One more thread accepts and looks for idle connections. At the cap, and when descriptors or
- *	memory run out, it leaves connections in the backlog.
+ *	One more thread accepts and looks for idle connections (serve_accept.c).
+ *
+ *	A connection that waits is armed for nothing. Whoever wakes it puts it into a list, and an
+ *	event on an eventfd brings a worker that takes it from there: its socket may well be neither
+ *	readable nor writable.
  *
  *	A worker lingers after a reply: it waits up to 20 ms for the next request of the same
  *	connection, as long as another worker is idle. A hot client then costs no wake-up of
@@ -30,8 +33,6 @@
 #include "common/serve.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -50,56 +51,16 @@
 
 #include "common/io.h"
 #include "common/log.h"
+#include "common/serve_engine.h"
 #include "common/sql.h"
 
-#define READ_BYTES 4096
-#define LINGER_MS  20
-#define PAUSE_MS   100       /* without accepting, when descriptors ran out */
-#define GREETING   INT64_MAX /* client.parked_ms: waits for its first worker, never idle */
-
-struct client {
-	struct connection connection;
-	struct client *prev, *next; /* serve.clients */
-	_Atomic int64_t parked_ms;  /* since when; 0: a worker owns it */
-	_Atomic bool partial;       /* parked with the beginning of a request */
-	bool greeted;
-};
-
-struct worker {
-	struct serve *serve;
-	pthread_t thread;
-	pthread_mutex_t lock; /* of all below */
-	pthread_cond_t changed;
-	bool busy;           /* may use state */
-	uint64_t generation; /* of state */
-	void *state;
-	void *own; /* worker_open()'s; NULL: not open */
-};
-
-struct serve {
-	struct serve_config config;
-	int epoll_fd;
-	int accept_wake_fd; /* eventfd for the accepting thread */
-	int end_fd;         /* eventfd in the epoll set: workers end */
-	pthread_t acceptor;
-	struct worker *workers;
-	size_t started; /* workers */
-
-	_Atomic bool stopping;
-	_Atomic size_t idle; /* workers in epoll_wait() */
-	_Atomic uint64_t generation;
-
-	pthread_mutex_t lock; /* of all below; inside a worker's lock, never around it */
-	pthread_cond_t changed;
-	struct client *clients;
-	size_t count;
-	bool room_wanted; /* the accepting thread waits for a connection to end */
-	void *state;
-};
+#define READ_BYTES   4096
+#define LINGER_MS    20
+#define WAIT_STEP_MS 20 /* how exactly a drain meets the end of a wait */
 
 static _Thread_local struct serve *current;
 
-static void raise_event(int fd)
+void serve_raise(int fd)
 {
 	const uint64_t one = 1;
 	/* Fails only when the counter is full, and then it is raised. */
@@ -107,16 +68,22 @@ static void raise_event(int fd)
 		return;
 }
 
-static void shut_reading(const struct client *client)
+void serve_shut_reading(const struct client *client)
 {
 	/* ENOTCONN: the peer is gone, which the owner will see as well. */
 	(void)shutdown(client->connection.fd, SHUT_RD);
 }
 
-static bool has_input(const struct client *client)
+bool serve_has_input(const struct client *client)
 {
 	int bytes = 0;
 	return ioctl(client->connection.fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+bool serve_arm(struct serve *serve, struct client *client, int operation, uint32_t events)
+{
+	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = client};
+	return epoll_ctl(serve->epoll_fd, operation, client->connection.fd, &event) == 0;
 }
 
 /* Takes CLIENT out of everybody's sight, then frees it. The caller owns it. */
@@ -133,7 +100,7 @@ static void client_close(struct serve *serve, struct client *client)
 	pthread_mutex_lock(&serve->lock);
 	serve->count--;
 	if (serve->room_wanted)
-		raise_event(serve->accept_wake_fd);
+		serve_raise(serve->accept_wake_fd);
 	serve->room_wanted = false;
 	if (serve->count == 0)
 		pthread_cond_broadcast(&serve->changed);
@@ -141,13 +108,6 @@ static void client_close(struct serve *serve, struct client *client)
 
 	buf_free(&client->connection.in);
 	free(client);
-}
-
-/* Gives CLIENT to whoever gets its next event; it must not be touched afterwards. */
-static bool client_arm(struct serve *serve, struct client *client, int operation, uint32_t events)
-{
-	struct epoll_event event = {.events = events | EPOLLONESHOT, .data.ptr = client};
-	return epoll_ctl(serve->epoll_fd, operation, client->connection.fd, &event) == 0;
 }
 
 static void client_park(struct serve *serve, struct client *client)
@@ -162,8 +122,8 @@ static void client_park(struct serve *serve, struct client *client)
 	client->parked_ms = deadline_now_ms();
 	/* Either we see `stopping` here, or serve_drain() sees us parked. */
 	if (serve->stopping && !client->partial)
-		shut_reading(client);
-	bool armed = client_arm(serve, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
+		serve_shut_reading(client);
+	bool armed = serve_arm(serve, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
 	int why = errno;
 	pthread_mutex_unlock(&serve->lock);
 	if (armed)
@@ -232,23 +192,26 @@ static bool linger(struct serve *serve, const struct client *client)
 	return poll(&poller, 1, LINGER_MS) > 0;
 }
 
-/* Requests of CLIENT as long as they come. */
-static enum serve_next client_turn(struct worker *worker, struct client *client)
+/* Requests of CLIENT as long as they come; RESUMED: it has waited with one. */
+static enum serve_next client_turn(struct worker *worker, struct client *client, bool resumed)
 {
 	struct serve *serve = worker->serve;
+	bool first = serve->config.service->greets && !client->greeted;
+	enum serve_next next = SERVE_PARK;
 	worker_refresh(worker);
-	if (serve->config.service->greets && !client->greeted) {
-		client->greeted = true;
-		if (call_handler(worker, client) == SERVE_CLOSE)
-			return SERVE_CLOSE;
-	}
+	client->greeted = true;
+	if (first || resumed)
+		next = call_handler(worker, client);
+	if (next != SERVE_PARK)
+		return next;
 	for (;;) {
 		struct buf *in = &client->connection.in;
 		switch (io_read_now(client->connection.fd, in, READ_BYTES)) {
 		case IO_OK:
 			worker_refresh(worker);
-			if (call_handler(worker, client) == SERVE_CLOSE)
-				return SERVE_CLOSE;
+			next = call_handler(worker, client);
+			if (next != SERVE_PARK)
+				return next;
 			break;
 		case IO_AGAIN:
 			if (serve->stopping && in->len == 0)
@@ -271,6 +234,95 @@ static void worker_set_busy(struct worker *worker, bool busy)
 	pthread_mutex_unlock(&worker->lock);
 }
 
+static void make_ready(struct serve *serve, struct client *client)
+{
+	client->ready_next = NULL;
+	if (serve->ready == NULL)
+		serve->ready = client;
+	else
+		serve->ready_last->ready_next = client;
+	serve->ready_last = client;
+	serve_raise(serve->ready_fd);
+}
+
+/* NULL: another worker was faster. */
+static struct client *take_ready(struct serve *serve)
+{
+	pthread_mutex_lock(&serve->lock);
+	struct client *client = serve->ready;
+	if (client != NULL)
+		serve->ready = client->ready_next;
+	/* Two that came at once may have been one event. */
+	if (serve->ready != NULL)
+		serve_raise(serve->ready_fd);
+	pthread_mutex_unlock(&serve->lock);
+	return client;
+}
+
+void serve_wake(struct connection *connection)
+{
+	struct client *client = (struct client *)connection;
+	struct serve *serve = client->serve;
+	if (atomic_exchange(&client->turn, TURN_WOKEN) != TURN_WAITING)
+		return;
+	serve->waiting--;
+	pthread_mutex_lock(&serve->lock);
+	make_ready(serve, client);
+	pthread_mutex_unlock(&serve->lock);
+}
+
+void serve_wake_due(struct serve *serve)
+{
+	int64_t now = deadline_now_ms();
+	struct client *client;
+	pthread_mutex_lock(&serve->lock);
+	DL_FOREACH (serve->clients, client) {
+		int waits = TURN_WAITING;
+		if (client->turn != TURN_WAITING || now < client->wait_until_ms ||
+		    !atomic_compare_exchange_strong(&client->turn, &waits, TURN_WOKEN))
+			continue;
+		serve->waiting--;
+		make_ready(serve, client);
+	}
+	pthread_mutex_unlock(&serve->lock);
+}
+
+/* Puts CLIENT aside; false: it was woken meanwhile. */
+static bool client_wait(struct serve *serve, struct client *client)
+{
+	int runs = TURN_RUNNING;
+	client->wait_until_ms = client->connection.wait_until.at_ms;
+	if (serve->waiting++ == 0)
+		serve_raise(serve->accept_wake_fd);
+	if (atomic_compare_exchange_strong(&client->turn, &runs, TURN_WAITING))
+		return true;
+	serve->waiting--;
+	return false;
+}
+
+/* A worker's time with CLIENT. */
+static void client_serve(struct worker *worker, struct client *client, bool resumed)
+{
+	struct serve *serve = worker->serve;
+	for (;;) {
+		/* Read as well as written: what the owner before did is then visible. */
+		(void)atomic_exchange(&client->turn, TURN_RUNNING);
+		switch (client_turn(worker, client, resumed)) {
+		case SERVE_CLOSE:
+			client_close(serve, client);
+			return;
+		case SERVE_PARK:
+			client_park(serve, client);
+			return;
+		case SERVE_WAIT:
+			break;
+		}
+		if (client_wait(serve, client))
+			return;
+		resumed = true;
+	}
+}
+
 static void *worker_main(void *argument)
 {
 	struct worker *worker = argument;
@@ -288,155 +340,22 @@ static void *worker_main(void *argument)
 				  serve->config.service->name, strerror(errno));
 			break;
 		}
-		struct client *client = event.data.ptr;
+		bool resumed = event.data.ptr == serve;
+		struct client *client = resumed ? take_ready(serve) : event.data.ptr;
+		if (client == NULL && resumed)
+			continue;
 		if (client == NULL)
 			break;
 		/* Read as well as written: what the owner before did is then visible. */
 		(void)atomic_exchange(&client->parked_ms, 0);
 		worker_set_busy(worker, true);
-		enum serve_next next = client_turn(worker, client);
-		if (next == SERVE_CLOSE)
-			client_close(serve, client);
-		else
-			client_park(serve, client);
+		client_serve(worker, client, resumed);
 		worker_set_busy(worker, false);
 	}
 	pthread_mutex_lock(&worker->lock);
 	worker_close_own(worker);
 	pthread_mutex_unlock(&worker->lock);
 	sql_library_thread_end();
-	return NULL;
-}
-
-static bool client_add(struct serve *serve, int fd, const struct endpoint *endpoint)
-{
-	bool greets = serve->config.service->greets;
-	struct client *client = calloc(1, sizeof(*client));
-	if (client == NULL)
-		return false;
-	client->connection.fd = fd;
-	client->connection.endpoint = endpoint;
-	client->connection.in = BUF_SECRET;
-	endpoint_peer_name(fd, client->connection.peer, sizeof(client->connection.peer));
-	if (!endpoint->is_unix) {
-		int one = 1;
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	}
-	client->parked_ms = greets ? GREETING : deadline_now_ms();
-	pthread_mutex_lock(&serve->lock);
-	DL_APPEND(serve->clients, client);
-	serve->count++;
-	pthread_mutex_unlock(&serve->lock);
-	/* A new socket is writable, so the first event comes at once. */
-	if (client_arm(serve, client, EPOLL_CTL_ADD,
-		       greets ? EPOLLIN | EPOLLOUT : EPOLLIN | EPOLLRDHUP))
-		return true;
-	pthread_mutex_lock(&serve->lock);
-	DL_DELETE(serve->clients, client);
-	serve->count--;
-	pthread_mutex_unlock(&serve->lock);
-	free(client);
-	return false;
-}
-
-/* True: there is room; else a connection that ends wakes the accepting thread. */
-static bool room_left(struct serve *serve)
-{
-	pthread_mutex_lock(&serve->lock);
-	bool room = serve->count < serve->config.max_connections;
-	if (!room)
-		serve->room_wanted = true;
-	pthread_mutex_unlock(&serve->lock);
-	return room;
-}
-
-/* Accepts what is there. False: the system has no room for more. */
-static bool accept_all(struct serve *serve, const struct endpoint *endpoint)
-{
-	static struct log_limit limit = {.interval_ms = 10000};
-	while (room_left(serve)) {
-		int fd = accept4(endpoint->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return true;
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO))
-			continue;
-		if (fd >= 0 && client_add(serve, fd, endpoint))
-			continue;
-		int why = errno;
-		if (fd >= 0)
-			close(fd);
-		log_limited(
-			&limit, LOG_LEVEL_ERROR,
-			"connection not accepted service=%s endpoint=%s connections=%zu error=<%s>",
-			serve->config.service->name, endpoint->name, serve_connections(serve),
-			strerror(why));
-		return false;
-	}
-	return true;
-}
-
-static void sweep_idle(struct serve *serve)
-{
-	int64_t now = deadline_now_ms();
-	struct client *client;
-	pthread_mutex_lock(&serve->lock);
-	DL_FOREACH (serve->clients, client) {
-		int64_t since = client->parked_ms;
-		/* With input it waits for a worker and is not idle. */
-		if (since != 0 && now - since >= serve->config.idle_ms && !has_input(client))
-			shut_reading(client);
-	}
-	pthread_mutex_unlock(&serve->lock);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static void *acceptor_main(void *argument)
-{
-	struct serve *serve = argument;
-	size_t count = serve->config.endpoint_count;
-	int64_t step = earlier(serve->config.idle_ms / 4 + 1, 1000);
-	int64_t paused_until = 0, sweep_at = deadline_now_ms() + step;
-	struct pollfd pollers[count + 1];
-	bool paused = false;
-
-	while (!serve->stopping) {
-		int64_t now = deadline_now_ms(), wake_at = INT64_MAX;
-		paused = paused && now < paused_until;
-		bool listening = !paused && room_left(serve);
-		if (paused)
-			wake_at = paused_until;
-		if (serve->config.idle_ms > 0)
-			wake_at = earlier(wake_at, sweep_at);
-		pollers[0] = (struct pollfd){.fd = serve->accept_wake_fd, .events = POLLIN};
-		for (size_t i = 0; i < count; i++)
-			pollers[i + 1] = (struct pollfd){
-				.fd = listening ? serve->config.endpoints[i].fd : -1,
-				.events = POLLIN,
-			};
-		int ready = poll(pollers, count + 1, deadline_left_ms((struct deadline){wake_at}));
-		uint64_t ignored;
-		if (ready > 0 && (pollers[0].revents & POLLIN)) {
-			if (read(serve->accept_wake_fd, &ignored, sizeof(ignored)) > 0)
-				paused = false;
-		}
-		for (size_t i = 0; ready > 0 && i < count && !paused; i++) {
-			if (pollers[i + 1].revents == 0)
-				continue;
-			if (accept_all(serve, &serve->config.endpoints[i]))
-				continue;
-			paused = true;
-			paused_until = deadline_now_ms() + PAUSE_MS;
-		}
-		if (serve->config.idle_ms > 0 && deadline_now_ms() >= sweep_at) {
-			sweep_idle(serve);
-			sweep_at = deadline_now_ms() + step;
-		}
-	}
 	return NULL;
 }
 
@@ -454,6 +373,8 @@ static void serve_free(struct serve **serve_in)
 		close(serve->accept_wake_fd);
 	if (serve->end_fd >= 0)
 		close(serve->end_fd);
+	if (serve->ready_fd >= 0)
+		close(serve->ready_fd);
 	pthread_mutex_destroy(&serve->lock);
 	pthread_cond_destroy(&serve->changed);
 	free(serve);
@@ -476,6 +397,7 @@ static struct serve *serve_new(const struct serve_config *config)
 	serve->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	serve->accept_wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	serve->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	serve->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	serve->workers = calloc(config->workers, sizeof(*serve->workers));
 	for (size_t i = 0; serve->workers != NULL && i < config->workers; i++) {
 		serve->workers[i].serve = serve;
@@ -485,16 +407,18 @@ static struct serve *serve_new(const struct serve_config *config)
 	}
 	/* Stays readable for all once raised. */
 	struct epoll_event end = {.events = EPOLLIN, .data.ptr = NULL};
+	struct epoll_event ready = {.events = EPOLLIN | EPOLLET, .data.ptr = serve};
 	if (serve->epoll_fd < 0 || serve->accept_wake_fd < 0 || serve->end_fd < 0 ||
-	    serve->workers == NULL ||
-	    epoll_ctl(serve->epoll_fd, EPOLL_CTL_ADD, serve->end_fd, &end) != 0)
+	    serve->ready_fd < 0 || serve->workers == NULL ||
+	    epoll_ctl(serve->epoll_fd, EPOLL_CTL_ADD, serve->end_fd, &end) != 0 ||
+	    epoll_ctl(serve->epoll_fd, EPOLL_CTL_ADD, serve->ready_fd, &ready) != 0)
 		serve_free(&serve);
 	return serve;
 }
 
 static void end_workers(struct serve *serve)
 {
-	raise_event(serve->end_fd);
+	serve_raise(serve->end_fd);
 	for (size_t i = 0; i < serve->started; i++)
 		pthread_join(serve->workers[i].thread, NULL);
 }
@@ -522,7 +446,7 @@ enum result serve_start(const struct serve_config *config, struct serve **serve_
 			serve->started++;
 	}
 	if (code == 0)
-		code = pthread_create(&serve->acceptor, NULL, acceptor_main, serve);
+		code = pthread_create(&serve->acceptor, NULL, serve_accept_main, serve);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (code != 0) {
 		end_workers(serve);
@@ -558,16 +482,20 @@ void serve_reload(struct serve *serve, void *new_state)
 /* Waits until all connections are gone; false: the deadline passed. */
 static bool wait_for_end(struct serve *serve, struct deadline deadline)
 {
-	struct timespec at = {.tv_sec = deadline.at_ms / 1000,
-			      .tv_nsec = deadline.at_ms % 1000 * 1000000};
-	pthread_mutex_lock(&serve->lock);
-	int code = 0;
-	while (serve->count > 0 && code != ETIMEDOUT)
-		code = deadline.at_ms == INT64_MAX
-			       ? pthread_cond_wait(&serve->changed, &serve->lock)
-			       : pthread_cond_timedwait(&serve->changed, &serve->lock, &at);
-	bool gone = serve->count == 0;
-	pthread_mutex_unlock(&serve->lock);
+	bool gone = false;
+	for (bool late = false; !gone && !late;) {
+		/* Nobody else looks for those who have waited long enough any more. */
+		int64_t step = deadline_min(deadline_in(WAIT_STEP_MS), deadline).at_ms;
+		struct timespec at = {.tv_sec = step / 1000, .tv_nsec = step % 1000 * 1000000};
+		late = deadline_passed(deadline);
+		serve_wake_due(serve);
+		pthread_mutex_lock(&serve->lock);
+		int code = 0;
+		while (serve->count > 0 && code != ETIMEDOUT)
+			code = pthread_cond_timedwait(&serve->changed, &serve->lock, &at);
+		gone = serve->count == 0;
+		pthread_mutex_unlock(&serve->lock);
+	}
 	return gone;
 }
 
@@ -578,13 +506,13 @@ void serve_drain(struct serve *serve, int64_t drain_ms)
 		return;
 	struct deadline deadline = deadline_in(drain_ms);
 	serve->stopping = true;
-	raise_event(serve->accept_wake_fd);
+	serve_raise(serve->accept_wake_fd);
 	pthread_join(serve->acceptor, NULL);
 
 	pthread_mutex_lock(&serve->lock);
 	DL_FOREACH (serve->clients, client)
-		if (client->parked_ms != 0 && !client->partial && !has_input(client))
-			shut_reading(client);
+		if (client->parked_ms != 0 && !client->partial && !serve_has_input(client))
+			serve_shut_reading(client);
 	pthread_mutex_unlock(&serve->lock);
 	if (wait_for_end(serve, deadline))
 		return;

@@ -21,11 +21,18 @@ struct connection {
 	void *protocol; /* the program's per-connection state, NULL at first; freed by .close */
 	const struct endpoint *endpoint;
 	char peer[64];
+	struct deadline wait_until; /* set by a handler that returns SERVE_WAIT */
 };
 
 enum serve_next {
 	SERVE_PARK,  /* wait for more input in the epoll set */
 	SERVE_CLOSE, /* done with this connection */
+	/*
+	 * A request cannot be answered yet, and no worker shall wait for that: handle() is called
+	 * again, input or not, after serve_wake() or when connection->wait_until has passed, in any
+	 * worker, maybe on a newer state. Now and then it is called for neither reason.
+	 */
+	SERVE_WAIT,
 };
 
 struct service {
@@ -58,6 +65,12 @@ struct serve_config {
 	int64_t idle_ms; /* parked connections are closed after this; 0: never */
 	void *state;     /* shared, read-only while workers use it */
 };
+
+/*
+ * From any thread, also before handle() has returned SERVE_WAIT. The caller makes sure that the
+ * connection is still there: by a lock that handle() and .close take before they let go of it.
+ */
+void serve_wake(struct connection *connection);
 
 struct serve;
 /* Starts the threads. */
