@@ -231,6 +231,7 @@ static void host_failed(struct sql *sql, const char *text)
 	struct sql_host *host = &sql->hosts[sql->current];
 
 	host->retry_at_ms = deadline_now_ms() + sql->config.retry_interval_ms;
+	host->events++;
 	log_limited(&sql->down_limit, LOG_LEVEL_WARNING, "database failed host=%s error=<%s>",
 		    host->name, text);
 }
@@ -244,6 +245,7 @@ void sql_leave_host(struct sql *sql, const struct error *err)
 enum result sql_fault_result(struct sql *sql, enum sql_fault fault)
 {
 	sql->missing = fault == SQL_FAULT_MISSING;
+	sql->away = fault == SQL_FAULT_STALE || fault == SQL_FAULT_HOST;
 	switch (fault) {
 	case SQL_FAULT_NONE:
 		return RESULT_FOUND;
@@ -279,6 +281,7 @@ static enum sql_fault connect_host(struct sql *sql, size_t index, struct error *
 	sql->pid = getpid();
 	sql->generation++;
 	sql->hosts[index].retry_at_ms = 0;
+	sql->hosts[index].events++;
 	return SQL_FAULT_NONE;
 }
 
@@ -302,8 +305,14 @@ static enum result connect_any(struct sql *sql, struct error *err)
 	struct error denied = {{0}}, down = {{0}};
 
 	sql_abandon_after_fork(sql);
+	sql->away = false;
 	if (sql->connection != NULL)
 		return RESULT_FOUND;
+	if (sql->offline) {
+		sql->missing = false;
+		sql->away = true;
+		return result_error(err, RESULT_TEMP, "the database is away");
+	}
 	for (size_t i = 0; i < sql->host_count; i++) {
 		if (!all_down && sql->hosts[i].retry_at_ms > now) {
 			denied_only = false;
@@ -321,6 +330,7 @@ static enum result connect_any(struct sql *sql, struct error *err)
 		}
 	}
 	sql->missing = false;
+	sql->away = true;
 	if (denied_only)
 		return result_error(err, RESULT_PERM, "%s", denied.text);
 	return result_error(err, RESULT_TEMP, "no database host answers: %s",
@@ -422,6 +432,32 @@ void sql_rollback(struct sql *sql)
 const char *sql_host(const struct sql *sql)
 {
 	return sql->tried ? sql->hosts[sql->current].name : "";
+}
+
+bool sql_host_at(const struct sql *sql, size_t index, struct sql_host_view *view_r)
+{
+	const struct sql_host *host;
+
+	if (index >= sql->host_count)
+		return false;
+	host = &sql->hosts[index];
+	view_r->name = host->name;
+	view_r->events = host->events;
+	view_r->state = SQL_HOST_UNKNOWN;
+	if (host->events > 0)
+		view_r->state = host->retry_at_ms == 0 ? SQL_HOST_UP : SQL_HOST_DOWN;
+	return true;
+}
+
+bool sql_away(const struct sql *sql)
+{
+	return sql->away;
+}
+
+void sql_set_offline(struct sql *sql)
+{
+	sql->offline = true;
+	drop_connection(sql);
 }
 
 uint64_t sql_generation(const struct sql *sql)

@@ -93,6 +93,25 @@ void sql_rollback(struct sql *sql);
 
 /* The host or file in use, or last tried; "" before. For logs. */
 const char *sql_host(const struct sql *sql);
+enum sql_host_state {
+	SQL_HOST_UNKNOWN, /* never tried */
+	SQL_HOST_UP,      /* connected to, and not failed since */
+	SQL_HOST_DOWN,
+};
+struct sql_host_view {
+	const char *name;
+	enum sql_host_state state; /* as this handle has met it last */
+	uint64_t events;           /* connections made, and failures */
+};
+/* The INDEXth host or file; false after the last. */
+bool sql_host_at(const struct sql *sql, size_t index, struct sql_host_view *view_r);
+/*
+ * Whether the last call failed because there is no host to ask: none answers, or those that do
+ * deny access. False after a deadlock, for example, and after any success.
+ */
+bool sql_away(const struct sql *sql);
+/* From now on nothing connects: what needs the database is TEMP at once, and sql_away(). */
+void sql_set_offline(struct sql *sql);
 /* Counts connections made; a change means that a failover or reconnect happened. */
 uint64_t sql_generation(const struct sql *sql);
 /* Blank-separated names and versions of the compiled-in drivers, for --version. */

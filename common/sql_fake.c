@@ -3,12 +3,14 @@
  *
  * A statement "matches" an answer when its text contains the answer's query part and its first
  * value is the answer's key. Columns are those of the first answer whose query part is in the
- * text. Everything is process-wide and not thread-safe; nothing is announced to users.
+ * text. Everything is process-wide; rows must not change while other threads ask. Nothing is
+ * announced to users.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +32,25 @@ struct fake_failure {
 
 static struct fake_row *rows;
 static size_t row_count;
+
+#define HOSTS_MAX 4
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct fake_failure failures[OPERATIONS];
 static unsigned calls[OPERATIONS];
+static struct {
+	char name[32];
+	enum sql_fault fault;
+} hosts[HOSTS_MAX];
+static bool hold;
+static unsigned held;
+
+struct fake_connection {
+	char host[32];
+};
 
 struct fake_statement {
+	const struct fake_connection *connection;
 	char *text;
 	char *key;
 	size_t next; /* the row to look at next */
@@ -69,6 +86,40 @@ void sql_fake_reset(void)
 	row_count = 0;
 	memset(failures, 0, sizeof failures);
 	memset(calls, 0, sizeof calls);
+	memset(hosts, 0, sizeof hosts);
+	sql_fake_hold(false);
+}
+
+void sql_fake_host(const char *host, enum sql_fault fault)
+{
+	size_t i = 0;
+
+	pthread_mutex_lock(&lock);
+	while (i < HOSTS_MAX && hosts[i].name[0] != '\0' && strcmp(hosts[i].name, host) != 0)
+		i++;
+	if (i == HOSTS_MAX)
+		abort();
+	strncpy(hosts[i].name, host, sizeof hosts[i].name - 1);
+	hosts[i].fault = fault;
+	pthread_mutex_unlock(&lock);
+}
+
+void sql_fake_hold(bool on)
+{
+	pthread_mutex_lock(&lock);
+	hold = on;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+unsigned sql_fake_held(void)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&lock);
+	count = held;
+	pthread_mutex_unlock(&lock);
+	return count;
 }
 
 static char *copy_value(const char *value, size_t len)
@@ -105,35 +156,67 @@ void sql_fake_row(const char *query_part, const char *key, size_t count, const c
 void sql_fake_fail(enum sql_fake_operation operation, unsigned nth, unsigned times,
 		   enum sql_fault fault)
 {
+	pthread_mutex_lock(&lock);
 	failures[operation].from = calls[operation] + nth;
 	failures[operation].until = failures[operation].from + times;
 	failures[operation].fault = fault;
+	pthread_mutex_unlock(&lock);
 }
 
 unsigned sql_fake_calls(enum sql_fake_operation operation)
 {
-	return calls[operation];
+	unsigned count;
+
+	pthread_mutex_lock(&lock);
+	count = calls[operation];
+	pthread_mutex_unlock(&lock);
+	return count;
 }
 
-static enum sql_fault count_call(enum sql_fake_operation operation, struct error *err)
+/* Under the lock. */
+static enum sql_fault fault_of_host(const char *host)
+{
+	for (size_t i = 0; i < HOSTS_MAX; i++)
+		if (strcmp(hosts[i].name, host) == 0)
+			return hosts[i].fault;
+	return SQL_FAULT_NONE;
+}
+
+static enum sql_fault count_call(enum sql_fake_operation operation, const char *host,
+				 struct error *err)
 {
 	const struct fake_failure *failure = &failures[operation];
-	unsigned number = ++calls[operation];
+	enum sql_fault fault;
+	unsigned number;
 
-	if (number < failure->from || number >= failure->until)
-		return SQL_FAULT_NONE;
-	error_set(err, "fake: failing on command");
-	return failure->fault;
+	pthread_mutex_lock(&lock);
+	number = ++calls[operation];
+	held++;
+	while (hold)
+		pthread_cond_wait(&changed, &lock);
+	held--;
+	fault = fault_of_host(host);
+	if (number >= failure->from && number < failure->until)
+		fault = failure->fault;
+	pthread_mutex_unlock(&lock);
+	if (fault != SQL_FAULT_NONE)
+		error_set(err, "fake: failing on command");
+	return fault;
 }
 
 static enum sql_fault fake_connect(const struct sql_config *config, const char *host,
 				   void **connection_r, struct error *err)
 {
-	enum sql_fault fault = count_call(SQL_FAKE_CONNECT, err);
+	enum sql_fault fault = count_call(SQL_FAKE_CONNECT, host, err);
+	struct fake_connection *connection;
 
 	(void)config;
-	(void)host;
-	*connection_r = fault == SQL_FAULT_NONE ? must(malloc(1)) : NULL;
+	*connection_r = NULL;
+	if (fault != SQL_FAULT_NONE)
+		return fault;
+	connection = must(calloc(1, sizeof *connection));
+	strncpy(connection->host, host, sizeof connection->host - 1);
+	*connection_r = connection;
 	return fault;
 }
 
@@ -142,24 +225,26 @@ static void fake_disconnect(void *connection)
 	free(connection);
 }
 
-static enum sql_fault fake_script(void *connection, const char *text, struct error *err)
+static enum sql_fault fake_script(void *connection_p, const char *text, struct error *err)
 {
-	(void)connection;
+	const struct fake_connection *connection = connection_p;
+
 	(void)text;
-	return count_call(SQL_FAKE_EXECUTE, err);
+	return count_call(SQL_FAKE_EXECUTE, connection->host, err);
 }
 
-static enum sql_fault fake_prepare(void *connection, const char *text, void **statement_r,
+static enum sql_fault fake_prepare(void *connection_p, const char *text, void **statement_r,
 				   struct error *err)
 {
-	enum sql_fault fault = count_call(SQL_FAKE_PREPARE, err);
+	const struct fake_connection *connection = connection_p;
+	enum sql_fault fault = count_call(SQL_FAKE_PREPARE, connection->host, err);
 	struct fake_statement *statement;
 
-	(void)connection;
 	*statement_r = NULL;
 	if (fault != SQL_FAULT_NONE)
 		return fault;
 	statement = must(calloc(1, sizeof *statement));
+	statement->connection = connection;
 	statement->text = must(strdup(text));
 	*statement_r = statement;
 	return SQL_FAULT_NONE;
@@ -186,7 +271,7 @@ static enum sql_fault fake_execute(void *statement_p, const char *const *values,
 				   struct error *err)
 {
 	struct fake_statement *statement = statement_p;
-	enum sql_fault fault = count_call(SQL_FAKE_EXECUTE, err);
+	enum sql_fault fault = count_call(SQL_FAKE_EXECUTE, statement->connection->host, err);
 
 	free(statement->key);
 	statement->key = count > 0 && values[0] != NULL ? must(strdup(values[0])) : NULL;
@@ -206,7 +291,7 @@ static bool matches(const struct fake_statement *statement, const struct fake_ro
 static enum sql_fault fake_step(void *statement_p, bool *row_r, struct error *err)
 {
 	struct fake_statement *statement = statement_p;
-	enum sql_fault fault = count_call(SQL_FAKE_STEP, err);
+	enum sql_fault fault = count_call(SQL_FAKE_STEP, statement->connection->host, err);
 
 	*row_r = false;
 	statement->row = NULL;

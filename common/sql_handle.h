@@ -14,6 +14,7 @@ enum transaction { TRANSACTION_NONE, TRANSACTION_OPEN, TRANSACTION_LOST };
 struct sql_host {
 	char *name;
 	int64_t retry_at_ms; /* 0: not known to be down */
+	uint64_t events;     /* connections made, and failures */
 };
 
 struct sql {
@@ -28,6 +29,7 @@ struct sql {
 	uint64_t generation;
 	enum transaction transaction;
 	bool missing;
+	bool away, offline;
 	struct sql_statement *statements;
 	struct log_limit down_limit;
 };
