@@ -47,13 +47,14 @@ struct shard {
 	pthread_mutex_t lock;
 	struct entry *table;
 	struct entry *order;
-	size_t bytes, entries;
-	uint64_t evictions;
+	size_t bytes;
 };
 
 struct cache {
 	struct cache_limits limits;
 	uint64_t seed[2];
+	_Atomic uint64_t flushes; /* begun ever */
+	_Atomic uint64_t bytes, entries, evictions;
 	struct shard shards[SHARDS];
 };
 
@@ -107,13 +108,25 @@ static size_t entry_bytes(size_t key_len, size_t value_len)
 	return ENTRY_OVERHEAD + key_len + value_len;
 }
 
-static void shard_remove(struct shard *shard, struct entry *entry)
+/* Answers may be passwords. */
+static void entry_free(struct entry *entry)
 {
+	if (entry == NULL)
+		return;
+	secret_wipe(entry->bytes, entry->key_len + entry->value_len);
+	free(entry);
+}
+
+static void shard_remove(struct cache *cache, struct shard *shard, struct entry *entry)
+{
+	size_t bytes = entry_bytes(entry->key_len, entry->value_len);
+
 	HASH_DEL(shard->table, entry);
 	DL_DELETE(shard->order, entry);
-	shard->bytes -= entry_bytes(entry->key_len, entry->value_len);
-	shard->entries--;
-	free(entry);
+	shard->bytes -= bytes;
+	cache->bytes -= bytes;
+	cache->entries--;
+	entry_free(entry);
 }
 
 static struct entry *shard_find(struct shard *shard, const void *key, size_t key_len, unsigned hash)
@@ -123,15 +136,20 @@ static struct entry *shard_find(struct shard *shard, const void *key, size_t key
 	return entry;
 }
 
-static void shard_flush(struct shard *shard)
+static size_t shard_flush(struct cache *cache, struct shard *shard, cache_match *match,
+			  const void *context)
 {
 	struct entry *entry, *next;
-	HASH_CLEAR(hh, shard->table);
+	size_t count = 0;
+
 	DL_FOREACH_SAFE(shard->order, entry, next)
-	free(entry);
-	shard->order = NULL;
-	shard->bytes = 0;
-	shard->entries = 0;
+	{
+		if (match != NULL && !match(entry->bytes, entry->key_len, context))
+			continue;
+		shard_remove(cache, shard, entry);
+		count++;
+	}
+	return count;
 }
 
 struct cache *cache_new(const struct cache_limits *limits)
@@ -153,7 +171,7 @@ void cache_free(struct cache **cache)
 {
 	if (*cache == NULL)
 		return;
-	cache_flush(*cache);
+	(void)cache_flush(*cache, NULL, NULL);
 	for (size_t i = 0; i < SHARDS; i++)
 		pthread_mutex_destroy(&(*cache)->shards[i].lock);
 	free(*cache);
@@ -171,7 +189,7 @@ enum cache_state cache_get(struct cache *cache, const void *key, size_t key_len,
 	pthread_mutex_lock(&shard->lock);
 	struct entry *entry = shard_find(shard, key, key_len, (unsigned)hash);
 	if (entry != NULL && now >= entry->fresh_until_ms && now >= entry->stale_until_ms) {
-		shard_remove(shard, entry);
+		shard_remove(cache, shard, entry);
 		entry = NULL;
 	}
 	if (entry != NULL) {
@@ -211,8 +229,13 @@ static struct entry *entry_new(const struct cache *cache, const void *key, size_
 	return entry;
 }
 
-void cache_put(struct cache *cache, const void *key, size_t key_len, enum result result,
-	       const void *value, size_t value_len)
+uint64_t cache_ticket(struct cache *cache)
+{
+	return cache->flushes;
+}
+
+void cache_put(struct cache *cache, uint64_t ticket, const void *key, size_t key_len,
+	       enum result result, const void *value, size_t value_len)
 {
 	if (result != RESULT_FOUND && result != RESULT_NONE)
 		return;
@@ -224,46 +247,53 @@ void cache_put(struct cache *cache, const void *key, size_t key_len, enum result
 	size_t most = (size_t)cache->limits.max_bytes / SHARDS;
 
 	pthread_mutex_lock(&shard->lock);
+	/* A flush counts itself before it takes the lock of any shard. */
+	if (ticket != cache->flushes) {
+		pthread_mutex_unlock(&shard->lock);
+		entry_free(entry);
+		return;
+	}
 	/* The old answer is wrong now, even if the new one cannot be kept. */
 	struct entry *old = shard_find(shard, key, key_len, (unsigned)hash);
 	if (old != NULL)
-		shard_remove(shard, old);
+		shard_remove(cache, shard, old);
 	if (entry != NULL) {
 		HASH_ADD_KEYPTR_BYHASHVALUE(hh, shard->table, entry->bytes, key_len, (unsigned)hash,
 					    entry);
 		if (entry->hh.tbl == NULL) {
-			free(entry);
+			entry_free(entry);
 		} else {
 			DL_PREPEND(shard->order, entry);
 			shard->bytes += entry_bytes(key_len, value_len);
-			shard->entries++;
+			cache->bytes += entry_bytes(key_len, value_len);
+			cache->entries++;
 		}
 	}
 	while (shard->bytes > most && shard->order != NULL) {
-		shard_remove(shard, shard->order->prev);
-		shard->evictions++;
+		shard_remove(cache, shard, shard->order->prev);
+		cache->evictions++;
 	}
 	pthread_mutex_unlock(&shard->lock);
 }
 
-void cache_flush(struct cache *cache)
+size_t cache_flush(struct cache *cache, cache_match *match, const void *context)
 {
+	size_t count = 0;
+
+	cache->flushes++;
 	for (size_t i = 0; i < SHARDS; i++) {
 		pthread_mutex_lock(&cache->shards[i].lock);
-		shard_flush(&cache->shards[i]);
+		count += shard_flush(cache, &cache->shards[i], match, context);
 		pthread_mutex_unlock(&cache->shards[i].lock);
 	}
+	return count;
 }
 
 void cache_statistics(struct cache *cache, struct cache_statistics *statistics_r)
 {
-	*statistics_r = (struct cache_statistics){0};
-	for (size_t i = 0; i < SHARDS; i++) {
-		struct shard *shard = &cache->shards[i];
-		pthread_mutex_lock(&shard->lock);
-		statistics_r->entries += shard->entries;
-		statistics_r->bytes += shard->bytes;
-		statistics_r->evictions += shard->evictions;
-		pthread_mutex_unlock(&shard->lock);
-	}
+	*statistics_r = (struct cache_statistics){
+		.entries = cache->entries,
+		.bytes = cache->bytes,
+		.evictions = cache->evictions,
+	};
 }

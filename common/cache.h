@@ -6,6 +6,7 @@
 #ifndef POSTERN_CACHE_H
 #define POSTERN_CACHE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
@@ -28,10 +29,19 @@ void cache_free(struct cache **cache);
 /* FRESH or STALE: *RESULT_R is FOUND or NONE, and the value of a FOUND is appended to VALUE_R. */
 enum cache_state cache_get(struct cache *cache, const void *key, size_t key_len,
 			   enum result *result_r, struct buf *value_r);
-void cache_put(struct cache *cache, const void *key, size_t key_len, enum result result,
-	       const void *value, size_t value_len);
-/* Forgets everything. */
-void cache_flush(struct cache *cache);
+/*
+ * Take a ticket before asking the source, and put the answer with it: an answer that was asked for
+ * before a flush is not kept. Tickets of the same time are equal.
+ */
+uint64_t cache_ticket(struct cache *cache);
+void cache_put(struct cache *cache, uint64_t ticket, const void *key, size_t key_len,
+	       enum result result, const void *value, size_t value_len);
+/*
+ * Forgets the entries whose key MATCH finds (NULL: all of them), and returns how many those were.
+ * MATCH is called with a lock held.
+ */
+typedef bool cache_match(const char *key, size_t len, const void *context);
+size_t cache_flush(struct cache *cache, cache_match *match, const void *context);
 struct cache_statistics {
 	uint64_t entries, bytes, evictions;
 };

@@ -55,6 +55,17 @@ void metrics_register(struct metric *metric)
 	pthread_mutex_unlock(&lock);
 }
 
+void metrics_unregister(struct metric *metric)
+{
+	pthread_mutex_lock(&lock);
+	struct metric **link = &metrics;
+	while (*link != NULL && *link != metric)
+		link = &(*link)->next;
+	if (*link != NULL)
+		*link = metric->next;
+	pthread_mutex_unlock(&lock);
+}
+
 void metrics_register_histogram(struct metric_histogram *histogram)
 {
 	pthread_mutex_lock(&lock);

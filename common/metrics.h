@@ -21,6 +21,8 @@ struct metric {             /* static, one for each label set; linked at first r
 	struct metric *next;
 };
 void metrics_register(struct metric *metric);
+/* It is not printed any more; it may be registered again, with other labels. */
+void metrics_unregister(struct metric *metric);
 static inline void metric_add(struct metric *metric, int64_t amount)
 {
 	atomic_fetch_add_explicit(&metric->value, amount, memory_order_relaxed);

@@ -99,6 +99,8 @@ static const struct conf_option options[] = {
 	 "group of the Unix sockets; empty: unchanged"},
 	{"lookup", "workers", CONF_INTEGER, AT(lookup.workers), "16", THREADS, NULL, 0,
 	 "requests answered at the same time"},
+	{"lookup", "database_handles", CONF_INTEGER, AT(lookup.database_handles), "8", 1, 1024,
+	 NULL, 0, "connections to the database; half of the workers at most are used"},
 	{"lookup", "max_connections", CONF_INTEGER, AT(lookup.max_connections), "4096", CLIENTS,
 	 NULL, 0, "connections held; further ones wait"},
 	{"lookup", "positive_ttl", CONF_DURATION, AT(lookup.positive_ttl), "60s", 0, DAY, NULL,

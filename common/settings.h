@@ -68,6 +68,7 @@ struct settings {
 		int64_t socket_mode;
 		char *socket_group;
 		int64_t workers;
+		int64_t database_handles;
 		int64_t max_connections;
 		int64_t positive_ttl, negative_ttl, stale_ttl; /* ms; 0: off */
 		int64_t cache_size;

@@ -8,6 +8,7 @@ bin_PROGRAMS += %D%/postern
 	%D%/user.c \
 	%D%/alias.c \
 	%D%/lookup.c \
+	%D%/flush.c \
 	%D%/explain.c \
 	%D%/auth.c \
 	%D%/parameter.c %D%/parameter.h \

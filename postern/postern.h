@@ -93,6 +93,7 @@ int alias_del(struct postern *postern, const struct arguments *arguments);
 int alias_list(struct postern *postern, const struct arguments *arguments);
 int alias_show(struct postern *postern, const struct arguments *arguments);
 int lookup(struct postern *postern, const struct arguments *arguments);
+int flush(struct postern *postern, const struct arguments *arguments);
 int explain(struct postern *postern, const struct arguments *arguments);
 int auth(struct postern *postern, const struct arguments *arguments);
 int setup_postfix(struct postern *postern, const struct arguments *arguments);

@@ -6,12 +6,19 @@
  *	spaces. Reply: one netstring, "OK data", "NOTFOUND ", "TEMP text" or "PERM text", at most
  *	100,000 bytes, without a newline behind it. One request is in flight on a connection;
  *	several sent at once are answered in order.
+ *
+ *	"postern.flush KEY", on a Unix socket only: forget what is remembered of an address, a
+ *	domain, or "all"; the answer is how many entries those were.
  * DESCRIPTION
  *	Answers are remembered under the request as it came ("MAP KEY": map names hold no space, so
- *	the first one separates as surely as a NUL would). While the database is away, an old answer
- *	is served with two exceptions. TEMP is never remembered. And an old NOTFOUND is not served
- *	for maps in which it refuses mail or a sender: what is new since then would bounce.
- *	Answers may be passwords, so every buffer that holds one is wiped.
+ *	the first one separates as surely as a NUL would). TEMP and PERM are never remembered.
+ *
+ *	No worker waits for anything but the database itself, and fewer of them than there are do
+ *	that (gate.c, inquiry.c): the others answer from memory in no time, whatever the database does. What is
+ *	given while it is away: stale.c; how that is known: database.c.
+ *
+ *	While an answer is fetched, a flush of any key keeps it from being remembered. Answers may
+ *	be passwords, so every buffer that holds one is wiped.
  * LIMITS
  *	A change in the database is seen after the lifetimes of the cache at the latest.
  */
@@ -35,31 +42,24 @@
 #include "common/netstring.h"
 #include "common/schema.h"
 #include "common/site_map.h"
+#include "postfix-lookup/flush.h"
+#include "postfix-lookup/gate.h"
+#include "postfix-lookup/inquiry.h"
 
-#define MAP_NAME_MAX   64  /* longer names are unknown */
 #define REPLY_TEXT_MAX 200 /* of TEMP and PERM; Postfix logs it */
 #define WRITE_MS       10000
 #define MAPS_MAX       32 /* maps with counters of their own */
 #define RESULTS        4
+#define FLUSH          "postern.flush"
 
-enum database_state { DATABASE_UNKNOWN, DATABASE_UP, DATABASE_AWAY };
-
-struct lookup {
-	const struct settings *settings;
-	struct schema *schema;
-	struct cache *cache; /* NULL: off */
-	_Atomic int database;
-	_Atomic bool stale_said;
-};
-
-static struct log_limit away_limit = {.interval_ms = 5000}, back_limit = {.interval_ms = 5000};
 static struct log_limit perm_limit = {.interval_ms = 1000}, bad_limit = {.interval_ms = 1000};
 /* What is wrong with a site's query was said at start. */
 static struct log_limit site_limit = {.interval_ms = 60000};
 
 /* Behind the built-in maps: those of the site together, and names that are no maps. */
 #define SITE_MAPS    MAPS_MAX
-#define UNKNOWN_MAPS (MAPS_MAX + 1)
+#define FLUSHES      (MAPS_MAX + 1)
+#define UNKNOWN_MAPS (MAPS_MAX + 2)
 
 static struct metric requests[UNKNOWN_MAPS + 1][RESULTS];
 static char request_labels[UNKNOWN_MAPS + 1][RESULTS][MAP_NAME_MAX + 32];
@@ -68,31 +68,6 @@ static struct metric_histogram duration = {
 	.labels = "",
 	.help = "Time from a complete request to its reply.",
 };
-static struct metric cache_hits = {
-	.name = "postern_lookup_cache_hits_total",
-	.labels = "",
-	.help = "Requests answered from the cache.",
-	.type = "counter",
-};
-static struct metric cache_misses = {
-	.name = "postern_lookup_cache_misses_total",
-	.labels = "",
-	.help = "Requests that had no fresh answer in the cache.",
-	.type = "counter",
-};
-static struct metric cache_stale = {
-	.name = "postern_lookup_cache_stale_total",
-	.labels = "",
-	.help = "Requests answered with an old answer because the database was away.",
-	.type = "counter",
-};
-static struct metric database_up = {
-	.name = "postern_db_up",
-	.labels = "",
-	.help = "1 while the database answers, else 0.",
-	.type = "gauge",
-};
-
 static void register_requests(size_t index, const char *map)
 {
 	static const enum result results[RESULTS] = {RESULT_FOUND, RESULT_NONE, RESULT_TEMP,
@@ -125,18 +100,18 @@ static void register_metrics(void)
 	for (size_t i = 0; i < MAPS_MAX && (map = maps_name(i)); i++)
 		register_requests(i, map);
 	register_requests(SITE_MAPS, "site");
+	register_requests(FLUSHES, FLUSH);
 	register_requests(UNKNOWN_MAPS, "unknown");
 	metrics_register_histogram(&duration);
-	metrics_register(&cache_hits);
-	metrics_register(&cache_misses);
-	metrics_register(&cache_stale);
-	metrics_register(&database_up);
+	inquiry_register_metrics();
 }
 
 static size_t map_index(const struct lookup *lookup, const char *map)
 {
 	const char *name;
 
+	if (strcmp(map, FLUSH) == 0)
+		return FLUSHES;
 	if (site_map_find(lookup->settings, map))
 		return SITE_MAPS;
 	for (size_t i = 0; i < MAPS_MAX && (name = maps_name(i)); i++)
@@ -153,6 +128,15 @@ static bool is_built_in(const char *map)
 		if (strcmp(name, map) == 0)
 			return true;
 	return false;
+}
+
+/* Half of the workers at most may be kept by the database. */
+static size_t slots(const struct settings *settings)
+{
+	int64_t half = (settings->lookup.workers + 1) / 2;
+	int64_t handles = settings->lookup.database_handles;
+
+	return (size_t)(handles < half ? handles : half);
 }
 
 enum result lookup_open(const struct settings *settings, void **state_r, struct error *err)
@@ -181,6 +165,12 @@ enum result lookup_open(const struct settings *settings, void **state_r, struct 
 			return result_error(err, RESULT_TEMP, "out of memory");
 		}
 	}
+	result = database_open(settings, lookup->schema, &lookup->database, err);
+	if (result != RESULT_FOUND) {
+		lookup_free(lookup);
+		return result;
+	}
+	gate_configure(slots(settings));
 	register_metrics();
 	for (size_t i = 0; i < settings->map_count; i++)
 		if (is_built_in(settings->maps[i].name))
@@ -196,6 +186,7 @@ void lookup_free(void *state)
 
 	if (!lookup)
 		return;
+	database_free(&lookup->database);
 	cache_free(&lookup->cache);
 	schema_free(&lookup->schema);
 	free(lookup);
@@ -229,17 +220,15 @@ enum result lookup_check(void *state, struct error *err)
 
 	if (result == RESULT_FOUND && lookup->settings->map_count > 0)
 		result = check_site_maps(lookup, err);
-
-	if (result == RESULT_FOUND)
-		metric_set(&database_up, 1);
 	return result;
 }
 
+/* What a worker has of its own judges keys while the database is away; it never connects. */
 static enum result worker_open(void *state, void **worker_r, struct error *err)
 {
 	const struct lookup *lookup = state;
 	struct accounts *accounts = NULL;
-	enum result result = accounts_open(lookup->settings, lookup->schema, &accounts, err);
+	enum result result = database_offline(lookup->settings, lookup->schema, &accounts, err);
 
 	*worker_r = accounts;
 	return result;
@@ -251,61 +240,6 @@ static void worker_close(void *worker)
 
 	accounts_free(&accounts);
 }
-
-/*
- * What a result tells about the database. NONE tells nothing: many keys are judged without it.
- */
-static void note_database(struct lookup *lookup, enum result result, const struct error *err)
-{
-	int before;
-
-	if (result == RESULT_TEMP) {
-		before = atomic_exchange(&lookup->database, DATABASE_AWAY);
-		metric_set(&database_up, 0);
-		if (before != DATABASE_AWAY)
-			log_limited(&away_limit, LOG_LEVEL_ERROR,
-				    "database away, answering TEMP error=%s", err->text);
-	} else if (result == RESULT_FOUND && atomic_load(&lookup->database) != DATABASE_UP) {
-		before = atomic_exchange(&lookup->database, DATABASE_UP);
-		metric_set(&database_up, 1);
-		if (before == DATABASE_AWAY) {
-			atomic_store(&lookup->stale_said, false);
-			log_limited(&back_limit, LOG_LEVEL_INFO, "database is back");
-		}
-	}
-}
-
-/* Maps in which NOTFOUND refuses a recipient, a relay or a sender, or a site's, which may do so. */
-static bool none_refuses(const struct lookup *lookup, const char *map)
-{
-	static const char *const names[] = {
-		"virtual_mailbox_domains", "virtual_mailbox_maps",    "relay_domains",
-		"relay_recipient_maps",    "smtpd_sender_login_maps",
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], map) == 0)
-			return true;
-	return site_map_find(lookup->settings, map) != NULL;
-}
-
-static bool may_serve_stale(struct lookup *lookup, const char *map, enum result result)
-{
-	if (result == RESULT_NONE && none_refuses(lookup, map))
-		return false;
-	metric_add(&cache_stale, 1);
-	if (!atomic_exchange(&lookup->stale_said, true))
-		log_warning("database away, serving old answers from the cache");
-	return true;
-}
-
-struct request {
-	char map[MAP_NAME_MAX + 1]; /* "" if it cannot be a map's name */
-	const char *key;
-	size_t key_len;
-	const char *payload;
-	size_t len;
-};
 
 /* False: there is no space, hence no key. */
 static bool request_parse(struct request *request, const char *payload, size_t len)
@@ -324,52 +258,23 @@ static bool request_parse(struct request *request, const char *payload, size_t l
 	return true;
 }
 
-static enum result ask(struct lookup *lookup, struct accounts *accounts,
-		       const struct request *request, struct buf *answer, struct error *err)
+static enum result flush(const struct lookup *lookup, const struct connection *connection,
+			 const struct request *request, struct buf *answer, struct error *err)
 {
+	size_t count;
 	enum result result;
 
-	if (!accounts)
-		return result_error(err, RESULT_TEMP, "no database handle");
-	result = maps_lookup(accounts, lookup->settings, request->map, request->key,
-			     request->key_len, answer, NULL, err);
-	note_database(lookup, result, err);
-	return result;
-}
-
-/* From the cache, or asked. */
-static enum result find(struct lookup *lookup, struct accounts *accounts,
-			const struct request *request, struct buf *answer, struct error *err)
-{
-	struct buf old = BUF_SECRET;
-	enum cache_state state;
-	enum result old_result = RESULT_NONE, result;
-
-	if (!lookup->cache)
-		return ask(lookup, accounts, request, answer, err);
-	state = cache_get(lookup->cache, request->payload, request->len, &old_result, &old);
-	if (state == CACHE_FRESH && buf_ok(&old)) {
-		metric_add(&cache_hits, 1);
-		result = old_result;
-	} else {
-		metric_add(&cache_misses, 1);
-		result = ask(lookup, accounts, request, answer, err);
-		if (result == RESULT_FOUND || result == RESULT_NONE) {
-			cache_put(lookup->cache, request->payload, request->len, result,
-				  answer->data, answer->len);
-			buf_free(&old);
-			return result;
-		}
-		if (result != RESULT_TEMP || state != CACHE_STALE || !buf_ok(&old) ||
-		    !may_serve_stale(lookup, request->map, old_result)) {
-			buf_free(&old);
-			return result;
-		}
-		result = old_result;
-	}
-	buf_append(answer, old.data, old.len);
-	buf_free(&old);
-	return result;
+	if (!connection->endpoint || !connection->endpoint->is_unix)
+		return result_error(err, RESULT_PERM, FLUSH " is for Unix sockets only");
+	result = flush_answers(lookup->cache, request->key, request->key_len,
+			       lookup->settings->address.recipient_delimiter, &count, err);
+	if (result != RESULT_FOUND)
+		return result;
+	if (lookup->cache)
+		inquiry_show_cache(lookup);
+	log_info("cache flushed key=%.*s entries=%zu", (int)request->key_len, request->key, count);
+	buf_printf(answer, "%zu", count);
+	return RESULT_FOUND;
 }
 
 /* The text of TEMP and PERM: short, one line, ASCII. */
@@ -411,84 +316,129 @@ static void put_reply(struct buf *out, enum result result, const struct buf *ans
 	buf_free(&reply);
 }
 
-static void serve_request(struct lookup *lookup, struct accounts *accounts, const char *payload,
-			  size_t len, struct buf *out)
+/* Everything but the reply. False: it must wait. */
+static bool decide(struct inquiry *inquiry, struct connection *connection, bool named,
+		   enum result *result_r)
 {
-	int64_t start = deadline_now_us();
+	const struct request *request = inquiry->request;
+	struct lookup *lookup = inquiry->lookup;
+
+	if (!named)
+		*result_r =
+			result_error(inquiry->err, RESULT_PERM, "a request is MAP, one space, KEY");
+	else if (strcmp(request->map, FLUSH) == 0)
+		*result_r = flush(lookup, connection, request, inquiry->answer, inquiry->err);
+	else if (map_index(lookup, request->map) == UNKNOWN_MAPS)
+		*result_r = result_error(inquiry->err, RESULT_PERM, "no map is called \"%s\"",
+					 request->map);
+	else if (!inquiry_answer(inquiry, connection, result_r))
+		return false;
+	if (*result_r == RESULT_FOUND && !buf_ok(inquiry->answer))
+		*result_r = result_error(inquiry->err, RESULT_TEMP, "out of memory");
+	return true;
+}
+
+static void log_request(const struct lookup *lookup, const struct request *request,
+			enum result result, const struct error *err)
+{
+	int len = (int)request->key_len;
+	const char *key = request->key ? request->key : "";
+
+	if (result == RESULT_PERM)
+		log_limited(site_map_find(lookup->settings, request->map) ? &site_limit
+									  : &perm_limit,
+			    LOG_LEVEL_ERROR, "lookup failed map=%s key=%.*s error=%s", request->map,
+			    len, key, err->text);
+	else
+		log_debug("lookup map=%s key=%.*s result=%s", request->map, len, key,
+			  result_name(result));
+}
+
+/* False: it must wait, and nothing has happened. */
+static bool serve_request(struct lookup *lookup, struct accounts *offline,
+			  struct connection *connection, const char *payload, size_t len,
+			  struct buf *out)
+{
+	int64_t start = inquiry_begin(connection);
 	struct buf answer = BUF_SECRET;
 	struct request request;
 	struct error err = {""};
-	enum result result;
+	bool named = request_parse(&request, payload, len);
+	struct inquiry inquiry = {.lookup = lookup,
+				  .offline = offline,
+				  .request = &request,
+				  .answer = &answer,
+				  .err = &err};
+	enum result result = RESULT_TEMP;
+	bool done = decide(&inquiry, connection, named, &result);
 
-	if (!request_parse(&request, payload, len))
-		result = result_error(&err, RESULT_PERM, "a request is MAP, one space, KEY");
-	else if (map_index(lookup, request.map) == UNKNOWN_MAPS)
-		result = result_error(&err, RESULT_PERM, "no map is called \"%s\"", request.map);
-	else
-		result = find(lookup, accounts, &request, &answer, &err);
-	if (result == RESULT_FOUND && !buf_ok(&answer))
-		result = result_error(&err, RESULT_TEMP, "out of memory");
-	if (result == RESULT_PERM)
-		log_limited(site_map_find(lookup->settings, request.map) ? &site_limit
-									 : &perm_limit,
-			    LOG_LEVEL_ERROR, "lookup failed map=%s key=%.*s error=%s", request.map,
-			    (int)request.key_len, request.key ? request.key : "", err.text);
-	else
-		log_debug("lookup map=%s key=%.*s result=%s", request.map, (int)request.key_len,
-			  request.key, result_name(result));
-	put_reply(out, result, &answer, &err);
+	if (done) {
+		log_request(lookup, &request, result, &err);
+		put_reply(out, result, &answer, &err);
+		metric_add(&requests[map_index(lookup, request.map)][result], 1);
+		metric_observe(&duration, deadline_now_us() - start);
+	}
+	inquiry_set_waiting(connection, done ? 0 : start);
 	buf_free(&answer);
-	metric_add(&requests[map_index(lookup, request.map)][result], 1);
-	metric_observe(&duration, deadline_now_us() - start);
+	return done;
 }
 
-enum parse lookup_next(void *state, void *worker, struct buf *in, struct buf *out)
+enum lookup_next lookup_next(void *state, void *worker, struct connection *connection,
+			     struct buf *out)
 {
+	struct buf *in = &connection->in;
 	const char *payload;
 	size_t len, used;
-	enum parse parse =
-		netstring_parse(in->data, in->len, LOOKUP_REQUEST_MAX, &payload, &len, &used);
 
-	if (parse != PARSE_OK)
-		return parse;
-	serve_request(state, worker, payload, len, out);
+	switch (netstring_parse(in->data, in->len, LOOKUP_REQUEST_MAX, &payload, &len, &used)) {
+	case PARSE_OK:
+		break;
+	case PARSE_MORE:
+		return LOOKUP_MORE;
+	case PARSE_BAD:
+		return LOOKUP_BAD;
+	}
+	if (!serve_request(state, worker, connection, payload, len, out))
+		return LOOKUP_WAIT;
 	buf_consume(in, used);
-	return PARSE_OK;
+	return LOOKUP_OK;
 }
 
 /* One request: answered and sent, so that a flood of them never piles up replies. */
-static enum parse handle_one(struct connection *connection, void *state, void *worker)
+static enum lookup_next handle_one(struct connection *connection, void *state, void *worker)
 {
 	struct buf out = BUF_SECRET;
-	enum parse parse = lookup_next(state, worker, &connection->in, &out);
+	enum lookup_next next = lookup_next(state, worker, connection, &out);
 	enum io_result written;
 
-	if (parse == PARSE_BAD)
+	if (next == LOOKUP_BAD)
 		log_limited(&bad_limit, LOG_LEVEL_WARNING,
 			    "not a netstring, closing the connection peer=%s", connection->peer);
-	if (parse != PARSE_OK)
-		return parse;
+	if (next != LOOKUP_OK)
+		return next;
 	if (!buf_ok(&out)) {
 		log_error("out of memory, closing the connection peer=%s", connection->peer);
 		buf_free(&out);
-		return PARSE_BAD;
+		return LOOKUP_BAD;
 	}
 	written = io_write(connection->fd, out.data, out.len, deadline_in(WRITE_MS));
 	buf_free(&out);
 	if (written == IO_OK)
-		return PARSE_OK;
+		return LOOKUP_OK;
 	log_debug("reply not sent peer=%s error=%s", connection->peer, io_result_name(written));
-	return PARSE_BAD;
+	return LOOKUP_BAD;
 }
 
 static enum serve_next handle(struct connection *connection, void *state, void *worker)
 {
-	enum parse parse;
+	enum lookup_next next;
 
 	do
-		parse = handle_one(connection, state, worker);
-	while (parse == PARSE_OK);
-	return parse == PARSE_MORE ? SERVE_PARK : SERVE_CLOSE;
+		next = handle_one(connection, state, worker);
+	while (next == LOOKUP_OK);
+	if (next == LOOKUP_WAIT)
+		return SERVE_WAIT;
+	return next == LOOKUP_MORE ? SERVE_PARK : SERVE_CLOSE;
 }
 
 const struct service lookup_service = {
@@ -496,6 +446,7 @@ const struct service lookup_service = {
 	.worker_open = worker_open,
 	.worker_close = worker_close,
 	.handle = handle,
+	.close = inquiry_end,
 	/* A request of the largest size with its length and comma, and the start of the next. */
 	.input_max = LOOKUP_REQUEST_MAX + 4096,
 };

@@ -27,11 +27,14 @@ void lookup_free(void *state);
 /* A round trip to the database and a check of the preset against it. */
 enum result lookup_check(void *state, struct error *err) MUST_CHECK;
 
-/*
- * Answers the first complete request in IN, takes it off, and appends its reply to OUT: OK. MORE:
- * IN holds none (yet). BAD: IN holds something that can never become a netstring; close. WORKER may
- * be NULL (no database handle could be made): then the answer is TEMP.
- */
-enum parse lookup_next(void *state, void *worker, struct buf *in, struct buf *out) MUST_CHECK;
+enum lookup_next {
+	LOOKUP_OK,   /* the first request in connection->in is answered: its reply is behind OUT */
+	LOOKUP_MORE, /* there is no complete one (yet) */
+	LOOKUP_WAIT, /* it cannot be answered yet, see SERVE_WAIT; call again */
+	LOOKUP_BAD,  /* this can never become a netstring: close */
+};
+/* WORKER may be NULL (out of memory): then the answer is TEMP. */
+enum lookup_next lookup_next(void *state, void *worker, struct connection *connection,
+			     struct buf *out) MUST_CHECK;
 
 #endif

@@ -23,6 +23,7 @@ unit_tests = \
 	%D%/unit/test_tls \
 	%D%/unit/test_cache \
 	%D%/unit/test_serve \
+	%D%/unit/test_serve_wait \
 	%D%/unit/test_daemon \
 	%D%/unit/test_sql \
 	%D%/unit/test_sql_mysql \
@@ -36,6 +37,7 @@ unit_tests = \
 	%D%/unit/test_authenticate \
 	%D%/unit/test_presets \
 	%D%/unit/test_lookup \
+	%D%/unit/test_lookup_load \
 	%D%/unit/test_maildir \
 	%D%/unit/test_quota \
 	%D%/unit/test_session \
@@ -95,6 +97,9 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_lookup_SOURCES = %D%/unit/test_lookup.c $(mailhost)
 %C%_unit_test_lookup_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_lookup_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
+%C%_unit_test_lookup_load_SOURCES = %D%/unit/test_lookup_load.c \
+	%D%/fuzz/fake_host.c %D%/fuzz/fake_host.h
+%C%_unit_test_lookup_load_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
 %C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(mailhost)
 %C%_unit_test_session_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_session_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)

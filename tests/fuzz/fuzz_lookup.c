@@ -65,13 +65,14 @@ static void check_reply(const struct buf *out)
 	fake_host_fail("a reply of unknown form, or an empty answer");
 }
 
-static void serve(struct buf *in, uint8_t fault)
+static void serve(struct connection *connection, uint8_t fault)
 {
+	const struct buf *in = &connection->in;
 	enum sql_fake_operation operation = (enum sql_fake_operation)(fault % 4);
 	unsigned nth = fault ? 1u + fault / 4u % 8u : UINT32_MAX;
 	struct error err;
 	void *worker = NULL;
-	enum parse parse;
+	enum lookup_next next;
 
 	if (lookup_service.worker_open(state, &worker, &err) != RESULT_FOUND)
 		fake_host_fail(err.text);
@@ -82,29 +83,30 @@ static void serve(struct buf *in, uint8_t fault)
 		size_t before = in->len;
 		unsigned calls = sql_fake_calls(operation);
 
-		parse = lookup_next(state, worker, in, &out);
-		if (parse == PARSE_OK)
+		next = lookup_next(state, worker, connection, &out);
+		if (next == LOOKUP_OK)
 			check_reply(&out);
 		if (calls < nth && sql_fake_calls(operation) >= nth && !strstr(out.data, ":TEMP "))
 			fake_host_fail("the database failed, but the reply is not TEMP");
-		if ((parse == PARSE_OK) != (in->len < before) || (parse != PARSE_OK && out.len > 0))
+		if ((next == LOOKUP_OK) != (in->len < before) || (next != LOOKUP_OK && out.len > 0))
 			fake_host_fail("bytes and replies do not go together");
 		buf_free(&out);
-	} while (parse == PARSE_OK);
+	} while (next == LOOKUP_OK);
 	lookup_service.worker_close(worker);
+	lookup_service.close(connection);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct buf in = BUF_INIT;
+	struct connection connection = {.fd = -1};
 
 	if (!state)
 		open_state();
 	if (size == 0)
 		return 0;
 	fill_database();
-	buf_append(&in, data + 1, size - 1);
-	serve(&in, data[0]);
-	buf_free(&in);
+	buf_append(&connection.in, data + 1, size - 1);
+	serve(&connection, data[0]);
+	buf_free(&connection.in);
 	return 0;
 }

@@ -154,8 +154,9 @@ void mailhost_close(struct mailhost *host)
 	ck_assert_int_eq(rmdir(host->folder), 0);
 }
 
-static unsigned calls, failing;
-static enum result failure;
+/* The thread that looks after a database which is away calls as well. */
+static _Atomic unsigned calls, failing;
+static _Atomic enum result failure;
 
 void mailhost_fail(unsigned nth, enum result result)
 {
@@ -176,14 +177,18 @@ enum result __real_sql_step(struct sql_statement *statement, struct error *err);
 enum result __wrap_sql_execute(struct sql_statement *statement, const struct sql_param *params,
 			       size_t count, struct error *err)
 {
-	if (++calls == failing)
-		return result_error(err, failure, "call %u to the database fails", calls);
+	unsigned call = ++calls;
+
+	if (call == failing)
+		return result_error(err, failure, "call %u to the database fails", call);
 	return __real_sql_execute(statement, params, count, err);
 }
 
 enum result __wrap_sql_step(struct sql_statement *statement, struct error *err)
 {
-	if (++calls == failing)
-		return result_error(err, failure, "call %u to the database fails", calls);
+	unsigned call = ++calls;
+
+	if (call == failing)
+		return result_error(err, failure, "call %u to the database fails", call);
 	return __real_sql_step(statement, err);
 }

@@ -25,7 +25,8 @@ static enum cache_state get(struct cache *cache, const char *key, enum result *r
 
 static void put(struct cache *cache, const char *key, enum result result, const char *value)
 {
-	cache_put(cache, key, strlen(key), result, value, value ? strlen(value) : 0);
+	cache_put(cache, cache_ticket(cache), key, strlen(key), result, value,
+		  value ? strlen(value) : 0);
 }
 
 START_TEST(test_basics)
@@ -51,7 +52,7 @@ START_TEST(test_basics)
 	ck_assert_int_eq(get(cache, "", &result, value), CACHE_FRESH);
 	ck_assert_int_eq(get(cache, "aa", &result, value), CACHE_MISS);
 	/* NUL bytes are part of keys and values. */
-	cache_put(cache, "x\0y", 3, RESULT_FOUND, "p\0q", 3);
+	cache_put(cache, cache_ticket(cache), "x\0y", 3, RESULT_FOUND, "p\0q", 3);
 	struct buf buf = BUF_INIT;
 	buf_puts(&buf, "before ");
 	ck_assert_int_eq(cache_get(cache, "x\0z", 3, &result, &buf), CACHE_MISS);
@@ -70,7 +71,7 @@ START_TEST(test_basics)
 	cache_statistics(cache, &statistics);
 	ck_assert_uint_eq(statistics.entries, 4);
 	ck_assert_uint_gt(statistics.bytes, 0);
-	cache_flush(cache);
+	ck_assert_uint_eq(cache_flush(cache, NULL, NULL), 4);
 	cache_statistics(cache, &statistics);
 	ck_assert_uint_eq(statistics.entries, 0);
 	ck_assert_uint_eq(statistics.bytes, 0);
@@ -151,6 +152,42 @@ START_TEST(test_bounds)
 }
 END_TEST
 
+static bool begins_with(const char *key, size_t len, const void *context)
+{
+	const char *text = context;
+	return len >= strlen(text) && memcmp(key, text, strlen(text)) == 0;
+}
+
+START_TEST(test_flush)
+{
+	const struct cache_limits limits = {60000, 60000, 0, 1 << 20};
+	struct cache *cache = cache_new(&limits);
+	struct cache_statistics statistics;
+	enum result result;
+	char key[32], value[100];
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "%s%d", i % 4 == 0 ? "a" : "b", i);
+		put(cache, key, RESULT_FOUND, "v");
+	}
+	ck_assert_uint_eq(cache_flush(cache, begins_with, "a"), 25);
+	ck_assert_uint_eq(cache_flush(cache, begins_with, "a"), 0);
+	ck_assert_int_eq(get(cache, "a4", &result, value), CACHE_MISS);
+	ck_assert_int_eq(get(cache, "b5", &result, value), CACHE_FRESH);
+	cache_statistics(cache, &statistics);
+	ck_assert_uint_eq(statistics.entries, 75);
+	/* An answer asked for before any flush is old, whatever was flushed. */
+	uint64_t ticket = cache_ticket(cache);
+	ck_assert_uint_eq(cache_flush(cache, begins_with, "c"), 0);
+	cache_put(cache, ticket, "c", 1, RESULT_FOUND, "old", 3);
+	ck_assert_int_eq(get(cache, "c", &result, value), CACHE_MISS);
+	put(cache, "c", RESULT_FOUND, "new");
+	cache_put(cache, ticket, "c", 1, RESULT_FOUND, "old", 3);
+	ck_assert_int_eq(get(cache, "c", &result, value), CACHE_FRESH);
+	ck_assert_str_eq(value, "new");
+	cache_free(&cache);
+}
+END_TEST
+
 static _Atomic int wrong;
 
 static void *hammer(void *argument)
@@ -165,7 +202,7 @@ static void *hammer(void *argument)
 		if (rand_r(&seed) % 3 == 0)
 			put(cache, key, RESULT_FOUND, key);
 		else if (rand_r(&seed) % 2000 == 0)
-			cache_flush(cache);
+			(void)cache_flush(cache, NULL, NULL);
 		else if (get(cache, key, &result, value) != CACHE_MISS && strcmp(key, value) != 0)
 			wrong++;
 	}
@@ -194,6 +231,7 @@ int main(void)
 	tcase_add_test(tcase, test_basics);
 	tcase_add_test(tcase, test_lifetimes);
 	tcase_add_test(tcase, test_bounds);
+	tcase_add_test(tcase, test_flush);
 	tcase_add_test(tcase, test_threads);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);

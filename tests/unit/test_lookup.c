@@ -35,6 +35,7 @@ static struct mailhost host;
 static void *state, *worker;
 static struct connection connection;
 static int peer; /* Postfix's end */
+static const struct endpoint unix_endpoint = {.is_unix = true}, tcp_endpoint = {.is_unix = false};
 static char logged[65536];
 
 static void remember(void *context, enum log_level level, const char *line)
@@ -92,6 +93,7 @@ static void setup(void)
 
 static void teardown(void)
 {
+	lookup_service.close(&connection);
 	buf_free(&connection.in);
 	close(connection.fd);
 	close(peer);
@@ -412,6 +414,91 @@ START_TEST(cache_never_refuses_with_an_old_none)
 }
 END_TEST
 
+/* Where another answer that we have keeps the mail flowing, an old NONE may be given. */
+START_TEST(cache_gives_an_old_none_that_cannot_refuse)
+{
+	reopen(OLD);
+	ask("virtual_mailbox_domains example.com");
+	ask("virtual_alias_maps sales@example.com");
+	assert_stale("relay_domains example.com", "NOTFOUND ", "NOTFOUND ");
+	assert_stale("virtual_mailbox_maps sales@example.com", "NOTFOUND ", "NOTFOUND ");
+	assert_stale("virtual_mailbox_maps Sales@example.com", "NOTFOUND ", "TEMP ");
+	assert_stale("relay_domains new.test", "NOTFOUND ", "TEMP ");
+	/* A domain of ours: an alias may be new, and must not be queued unexpanded. */
+	assert_stale("virtual_alias_maps nobody@example.com", "NOTFOUND ", "TEMP ");
+	assert_stale("virtual_alias_maps nobody@Example.COM", "NOTFOUND ", "TEMP ");
+	assert_stale("virtual_alias_maps x@remote.test", "NOTFOUND ", "NOTFOUND ");
+	assert_stale("recipient_bcc_maps x@remote.test", "NOTFOUND ", "NOTFOUND ");
+	assert_stale("smtp_tls_policy_maps remote.test", "NOTFOUND ", "TEMP ");
+	/* Judged by the key alone, and certain. */
+	assert_stale("virtual_alias_maps @example.com", "NOTFOUND ", "NOTFOUND ");
+	assert_stale("virtual_mailbox_domains *", "NOTFOUND ", "NOTFOUND ");
+}
+END_TEST
+
+/* What is remembered of each key, then what is left after a flush. */
+static void assert_flushed(const char *key, const char *reply, unsigned left)
+{
+	static const char *const requests[] = {
+		"virtual_alias_maps sales@example.com",
+		"virtual_alias_maps Sales@EXAMPLE.com",
+		"virtual_alias_maps sales+x@example.com",
+		"virtual_alias_maps \"sales\"@example.com",
+		"quota sales@example.com",
+		"virtual_alias_maps salesman@example.com",
+		"virtual_alias_maps sales@other.test",
+		"virtual_mailbox_domains example.com",
+		"transport_maps example.com",
+		"virtual_alias_maps a+b@example.com",
+	};
+	char request[128];
+	unsigned before, calls;
+
+	reopen(CACHED);
+	connection.endpoint = &unix_endpoint;
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+		ask(requests[i]);
+	snprintf(request, sizeof(request), "postern.flush %s", key);
+	assert_prefix(ask(request), reply);
+	calls = 0;
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		before = mailhost_calls();
+		ask(requests[i]);
+		calls += mailhost_calls() == before;
+	}
+	ck_assert_msg(calls == left, "flush %s left %u", key, calls);
+}
+
+START_TEST(flush)
+{
+	assert_flushed("sales@example.com", "OK 5", 5);
+	assert_flushed("\"SALES\"@Example.com", "OK 5", 5);
+	assert_flushed("sales+x@example.com", "OK 1", 9);
+	assert_flushed("a@example.com", "OK 1", 9);
+	assert_flushed("example.com", "OK 9", 1);
+	assert_flushed("Example.COM", "OK 9", 1);
+	assert_flushed("@example.com", "OK 9", 1);
+	assert_flushed("other.test", "OK 1", 9);
+	assert_flushed("com", "OK 0", 10);
+	assert_flushed("all", "OK 10", 0);
+	assert_flushed("nobody@example.com", "OK 0", 10);
+	assert_flushed("", "PERM name an address", 10);
+	assert_flushed("two words", "PERM name an address", 10);
+	connection.endpoint = &tcp_endpoint;
+	assert_prefix(ask("postern.flush all"), "PERM ");
+	connection.endpoint = NULL;
+	assert_prefix(ask("postern.flush all"), "PERM ");
+	assert_prefix(ask("postern.flush"), "PERM ");
+}
+END_TEST
+
+START_TEST(flush_without_a_cache)
+{
+	connection.endpoint = &unix_endpoint;
+	ck_assert_str_eq(ask("postern.flush all"), "OK 0");
+}
+END_TEST
+
 START_TEST(cache_old_answers_end)
 {
 	reopen("[lookup]\npositive_ttl = 1ms\nstale_ttl = 1ms\n");
@@ -460,7 +547,7 @@ START_TEST(metrics_count)
 	ck_assert_ptr_nonnull(strstr(buf_str(&text), "{map=\"unknown\",result=\"perm\"} 1\n"));
 	ck_assert_ptr_nonnull(strstr(buf_str(&text), "{map=\"quota\",result=\"temp\"} 1\n"));
 	ck_assert_ptr_nonnull(strstr(buf_str(&text), "postern_lookup_duration_seconds_count 4\n"));
-	ck_assert_ptr_nonnull(strstr(buf_str(&text), "postern_db_up 0\n"));
+	ck_assert_ptr_nonnull(strstr(buf_str(&text), "postern_db_up{host=\""));
 	buf_free(&text);
 }
 END_TEST
@@ -492,6 +579,9 @@ int main(void)
 	tcase_add_test(tests, cache_never_remembers_trouble);
 	tcase_add_test(tests, cache_serves_old_answers_while_the_database_is_away);
 	tcase_add_test(tests, cache_never_refuses_with_an_old_none);
+	tcase_add_test(tests, cache_gives_an_old_none_that_cannot_refuse);
+	tcase_add_test(tests, flush);
+	tcase_add_test(tests, flush_without_a_cache);
 	tcase_add_test(tests, cache_old_answers_end);
 	tcase_add_test(tests, site_maps_are_told_at_start);
 	tcase_add_test(tests, metrics_count);
