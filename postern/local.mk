@@ -15,6 +15,8 @@ bin_PROGRAMS += %D%/postern
 	%D%/table_file.c %D%/table_file.h \
 	%D%/import_query.c %D%/import_query.h \
 	%D%/import_maps.c \
+	%D%/old_table.c %D%/old_table.h \
+	%D%/compare.c %D%/compare.h %D%/compare_reason.c \
 	%D%/setup.c %D%/setup.h \
 	%D%/setup_dovecot.c \
 	%D%/config.c \

@@ -99,6 +99,7 @@ int auth(struct postern *postern, const struct arguments *arguments);
 int setup_postfix(struct postern *postern, const struct arguments *arguments);
 int setup_sasl(struct postern *postern, const struct arguments *arguments);
 int setup_dovecot(struct postern *postern, const struct arguments *arguments);
+int compare(struct postern *postern, const struct arguments *arguments);
 int import_maps(struct postern *postern, const struct arguments *arguments);
 int config_test(struct postern *postern, const struct arguments *arguments);
 int config_show(struct postern *postern, const struct arguments *arguments);

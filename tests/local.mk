@@ -109,7 +109,7 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/unit/test_postern.py %D%/unit/test_import_maps.py \
-	%D%/docs/check_manuals.py
+	%D%/unit/test_compare.py %D%/docs/check_manuals.py
 
 TEST_EXTENSIONS = .py
 PY_LOG_COMPILER = $(PYTHON)
@@ -153,4 +153,4 @@ fake_host = %D%/fuzz/fake_host.c %D%/fuzz/fake_host.h
 %C%_fuzz_fuzz_lookup_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_lookup_LDADD = postfix-lookup/liblookup.la
 
-EXTRA_DIST += %D%/unit/test_postern.py %D%/unit/test_import_maps.py %D%/docs %D%/e2e %D%/fixtures %D%/fuzz/corpus %D%/messages
+EXTRA_DIST += %D%/unit/test_postern.py %D%/unit/test_import_maps.py %D%/unit/test_compare.py %D%/docs %D%/e2e %D%/fixtures %D%/fuzz/corpus %D%/messages
