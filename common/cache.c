@@ -207,12 +207,11 @@ enum cache_state cache_get(struct cache *cache, const void *key, size_t key_len,
 }
 
 static struct entry *entry_new(const struct cache *cache, const void *key, size_t key_len,
-			       enum result result, const void *value, size_t value_len)
+			       enum result result, const void *value, size_t value_len,
+			       int64_t ttl_ms)
 {
-	int64_t ttl = result == RESULT_FOUND ? cache->limits.positive_ttl_ms
-					     : cache->limits.negative_ttl_ms;
 	size_t most = (size_t)cache->limits.max_bytes / SHARDS;
-	if (ttl <= 0 || cache->limits.max_bytes <= 0 || key_len > most || value_len > most ||
+	if (ttl_ms <= 0 || cache->limits.max_bytes <= 0 || key_len > most || value_len > most ||
 	    entry_bytes(key_len, value_len) > most)
 		return NULL;
 	struct entry *entry = calloc(1, sizeof(*entry) + key_len + value_len);
@@ -221,7 +220,7 @@ static struct entry *entry_new(const struct cache *cache, const void *key, size_
 	entry->result = result;
 	entry->key_len = key_len;
 	entry->value_len = value_len;
-	entry->fresh_until_ms = deadline_now_ms() + ttl;
+	entry->fresh_until_ms = deadline_now_ms() + ttl_ms;
 	entry->stale_until_ms = entry->fresh_until_ms + cache->limits.stale_ttl_ms;
 	memcpy(entry->bytes, key, key_len);
 	if (value_len > 0)
@@ -237,13 +236,21 @@ uint64_t cache_ticket(struct cache *cache)
 void cache_put(struct cache *cache, uint64_t ticket, const void *key, size_t key_len,
 	       enum result result, const void *value, size_t value_len)
 {
+	cache_put_for(cache, ticket, key, key_len, result, value, value_len,
+		      result == RESULT_FOUND ? cache->limits.positive_ttl_ms
+					     : cache->limits.negative_ttl_ms);
+}
+
+void cache_put_for(struct cache *cache, uint64_t ticket, const void *key, size_t key_len,
+		   enum result result, const void *value, size_t value_len, int64_t ttl_ms)
+{
 	if (result != RESULT_FOUND && result != RESULT_NONE)
 		return;
 	if (result == RESULT_NONE)
 		value_len = 0;
 	uint64_t hash = hash_key(cache, key, key_len);
 	struct shard *shard = &cache->shards[hash >> 32 & (SHARDS - 1)];
-	struct entry *entry = entry_new(cache, key, key_len, result, value, value_len);
+	struct entry *entry = entry_new(cache, key, key_len, result, value, value_len, ttl_ms);
 	size_t most = (size_t)cache->limits.max_bytes / SHARDS;
 
 	pthread_mutex_lock(&shard->lock);

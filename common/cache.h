@@ -36,6 +36,9 @@ enum cache_state cache_get(struct cache *cache, const void *key, size_t key_len,
 uint64_t cache_ticket(struct cache *cache);
 void cache_put(struct cache *cache, uint64_t ticket, const void *key, size_t key_len,
 	       enum result result, const void *value, size_t value_len);
+/* The same with a lifetime of its own instead of the limits'. */
+void cache_put_for(struct cache *cache, uint64_t ticket, const void *key, size_t key_len,
+		   enum result result, const void *value, size_t value_len, int64_t ttl_ms);
 /*
  * Forgets the entries whose key MATCH finds (NULL: all of them), and returns how many those were.
  * MATCH is called with a lock held.

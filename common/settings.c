@@ -143,6 +143,10 @@ static const struct conf_option options[] = {
 	 "most values of one answer; 0: any number"},
 	{"map *", "require_result", CONF_BOOL, MAP(require_result), "yes", 0, 0, NULL, CONF_RELOAD,
 	 "whether a statement that returns no table is an error, or finds nothing"},
+	{"map *", "positive_ttl", CONF_STRING, MAP(positive_ttl), "", 0, 0, NULL, CONF_RELOAD,
+	 "how long an answer is remembered; empty: as [lookup] says"},
+	{"map *", "negative_ttl", CONF_STRING, MAP(negative_ttl), "", 0, 0, NULL, CONF_RELOAD,
+	 "how long \"not found\" is remembered; empty: as [lookup] says"},
 
 	{"lmtp", "listen", CONF_STRING, AT(lmtp.listen), SPOOL "lmtp", 0, 0, NULL, 0,
 	 "where lmtp-deliver listens"},
@@ -338,7 +342,18 @@ static void check_template(struct check *check, const struct settings_map *map, 
 		mistake(check, "[map %s] %s: %s", map->name, key, why.text);
 }
 
-static void check_map(struct check *check, const struct settings_map *map)
+/* *MS_R: what TEXT says, or FALLBACK when it says nothing. */
+static void check_ttl(struct check *check, const struct settings_map *map, const char *key,
+		      const char *text, int64_t fallback, int64_t *ms_r)
+{
+	*ms_r = fallback;
+	if (text[0] != '\0' && (!conf_parse_duration(text, ms_r) || *ms_r > DAY))
+		mistake(check, "[map %s] %s: \"%.80s\" is not a time from 0 to 1d", map->name, key,
+			text);
+}
+
+static void check_map(struct check *check, const struct settings *settings,
+		      struct settings_map *map)
 {
 	char word[256], domain[ADDRESS_MAX + 1];
 	const char *cursor = map->domains;
@@ -363,6 +378,10 @@ static void check_map(struct check *check, const struct settings_map *map)
 		check_template(check, map, key, map->text[i], false);
 	}
 	check_template(check, map, "result", map->result, true);
+	check_ttl(check, map, "positive_ttl", map->positive_ttl, settings->lookup.positive_ttl,
+		  &map->positive_ttl_ms);
+	check_ttl(check, map, "negative_ttl", map->negative_ttl, settings->lookup.negative_ttl,
+		  &map->negative_ttl_ms);
 }
 
 enum result settings_load(const char *file, struct settings *settings_r, struct buf *mistakes,
@@ -377,7 +396,7 @@ enum result settings_load(const char *file, struct settings *settings_r, struct 
 	check_address(&check, settings_r);
 	check_mail(&check, settings_r);
 	for (size_t i = 0; i < settings_r->map_count; i++)
-		check_map(&check, &settings_r->maps[i]);
+		check_map(&check, settings_r, &settings_r->maps[i]);
 	if (!check.failed)
 		return RESULT_FOUND;
 	settings_free(settings_r);

@@ -34,6 +34,8 @@ struct settings_map { /* [map NAME] */
 	char *result; /* template */
 	int64_t limit;
 	bool require_result;
+	char *positive_ttl, *negative_ttl;        /* as written; "" = those of [lookup] */
+	int64_t positive_ttl_ms, negative_ttl_ms; /* what they come to */
 };
 
 struct settings {

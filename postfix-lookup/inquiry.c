@@ -90,6 +90,24 @@ void inquiry_show_cache(const struct lookup *lookup)
 	metric_set(&cache_evictions, (int64_t)statistics.evictions);
 }
 
+static void remember(struct inquiry *inquiry, uint64_t ticket, enum result result)
+{
+	const struct request *request = inquiry->request;
+	struct lookup *lookup = inquiry->lookup;
+	const struct settings_map *site = site_map_find(lookup->settings, request->map);
+	const struct buf *answer = inquiry->answer;
+
+	if (site)
+		cache_put_for(lookup->cache, ticket, request->payload, request->len, result,
+			      answer->data, answer->len,
+			      result == RESULT_FOUND ? site->positive_ttl_ms
+						     : site->negative_ttl_ms);
+	else
+		cache_put(lookup->cache, ticket, request->payload, request->len, result,
+			  answer->data, answer->len);
+	inquiry_show_cache(lookup);
+}
+
 /* Asks the database, behind the gate. False: ask again. */
 static bool ask(struct inquiry *inquiry, struct waiter *waiter, uint64_t ticket,
 		enum result *result_r)
@@ -101,11 +119,8 @@ static bool ask(struct inquiry *inquiry, struct waiter *waiter, uint64_t ticket,
 	*result_r = database_ask(lookup->database, request->map, request->key, request->key_len,
 				 inquiry->answer, &again, &inquiry->away, inquiry->err);
 	/* Remembered first: who comes behind the gate now need not ask. */
-	if (lookup->cache && (*result_r == RESULT_FOUND || *result_r == RESULT_NONE)) {
-		cache_put(lookup->cache, ticket, request->payload, request->len, *result_r,
-			  inquiry->answer->data, inquiry->answer->len);
-		inquiry_show_cache(lookup);
-	}
+	if (lookup->cache && (*result_r == RESULT_FOUND || *result_r == RESULT_NONE))
+		remember(inquiry, ticket, *result_r);
 	gate_leave(waiter, again, *result_r, inquiry->answer, inquiry->err);
 	return !again;
 }

@@ -139,6 +139,15 @@ static size_t slots(const struct settings *settings)
 	return (size_t)(handles < half ? handles : half);
 }
 
+/* Whether any answer is to be kept at all. */
+static bool remembers(const struct settings *settings)
+{
+	for (size_t i = 0; i < settings->map_count; i++)
+		if (settings->maps[i].positive_ttl_ms > 0 || settings->maps[i].negative_ttl_ms > 0)
+			return true;
+	return settings->lookup.positive_ttl > 0 || settings->lookup.negative_ttl > 0;
+}
+
 enum result lookup_open(const struct settings *settings, void **state_r, struct error *err)
 {
 	const struct cache_limits limits = {
@@ -158,7 +167,7 @@ enum result lookup_open(const struct settings *settings, void **state_r, struct 
 		lookup_free(lookup);
 		return result;
 	}
-	if (limits.max_bytes > 0 && (limits.positive_ttl_ms > 0 || limits.negative_ttl_ms > 0)) {
+	if (limits.max_bytes > 0 && remembers(settings)) {
 		lookup->cache = cache_new(&limits);
 		if (!lookup->cache) {
 			lookup_free(lookup);

@@ -509,6 +509,23 @@ END_TEST
 #define SITE_MAP(name)                                                                             \
 	"[map " name "]\nquery = \"SELECT members FROM t_alias WHERE address = :key\"\n"
 
+START_TEST(site_maps_have_lifetimes_of_their_own)
+{
+	close_state();
+	open_state("[lookup]\npositive_ttl = 0\nnegative_ttl = 0\n" SITE_MAP(
+		"kept") "positive_ttl = 1h\n" SITE_MAP("fresh"));
+	ck_assert_str_eq(ask("kept sales@example.com"), "OK alice@example.com");
+	ck_assert_str_eq(ask("fresh sales@example.com"), "OK alice@example.com");
+	ck_assert_str_eq(ask("kept new@example.com"), "NOTFOUND ");
+	mailhost_sql(&host, "UPDATE t_alias SET members = 'bob@example.com';"
+			    "INSERT INTO t_alias (address, members) VALUES ('new@example.com', "
+			    "'new')");
+	ck_assert_str_eq(ask("kept sales@example.com"), "OK alice@example.com");
+	ck_assert_str_eq(ask("fresh sales@example.com"), "OK bob@example.com");
+	ck_assert_str_eq(ask("kept new@example.com"), "OK new");
+}
+END_TEST
+
 START_TEST(site_maps_are_told_at_start)
 {
 	struct error err = {""};
@@ -583,6 +600,7 @@ int main(void)
 	tcase_add_test(tests, flush);
 	tcase_add_test(tests, flush_without_a_cache);
 	tcase_add_test(tests, cache_old_answers_end);
+	tcase_add_test(tests, site_maps_have_lifetimes_of_their_own);
 	tcase_add_test(tests, site_maps_are_told_at_start);
 	tcase_add_test(tests, metrics_count);
 	suite_add_tcase(suite, tests);

@@ -112,6 +112,8 @@ START_TEST(test_checks)
 		{"[map a]\nquery = x\ndomains = \"a.test b@c\"\n", "[map a] domains: \"b@c\""},
 		{"[map a]\nquery = x\ntext5 = {value}\n", "[map a] text5: there is no {value}"},
 		{"[map a]\nquery = x\nresult = {valu}\n", "[map a] result: there is no {valu}"},
+		{"[map a]\nquery = x\npositive_ttl = 5\n", "[map a] positive_ttl"},
+		{"[map a]\nquery = x\nnegative_ttl = 2d\n", "[map a] negative_ttl"},
 		{"[mail]\nowner = \"\"\n", "[mail] owner"},
 		{"[schema]\npreset =\n", "[schema] preset"},
 		{"[limit x]\n", "[limit x] max: is required"},
@@ -198,7 +200,9 @@ START_TEST(test_maps)
 {
 	struct settings settings;
 	struct error err = {""};
-	write_file(file, "[map one]\nquery = \"SELECT 1\"\n[map two]\nquery = x\nlimit = 5\n",
+	write_file(file,
+		   "[lookup]\nnegative_ttl = 7s\n[map one]\nquery = \"SELECT 1\"\n"
+		   "positive_ttl = 0\n[map two]\nquery = x\nlimit = 5\nnegative_ttl = 1d\n",
 		   0644);
 	ck_assert_msg(settings_load(file, &settings, NULL, &err) == RESULT_FOUND, "%s", err.text);
 	ck_assert_uint_eq(settings.map_count, 2);
@@ -206,6 +210,10 @@ START_TEST(test_maps)
 	ck_assert_str_eq(settings.maps[0].query, "SELECT 1");
 	ck_assert_str_eq(settings.maps[0].result, "{value}");
 	ck_assert_int_eq(settings.maps[1].limit, 5);
+	ck_assert_int_eq(settings.maps[0].positive_ttl_ms, 0);
+	ck_assert_int_eq(settings.maps[0].negative_ttl_ms, 7000);
+	ck_assert_int_eq(settings.maps[1].positive_ttl_ms, 60000);
+	ck_assert_int_eq(settings.maps[1].negative_ttl_ms, 86400000);
 	settings_free(&settings);
 }
 END_TEST
