@@ -24,6 +24,7 @@
 #include "common/address.h"
 #include "common/secret.h"
 #include "postern/import_query.h"
+#include "postern/import_source.h"
 #include "postern/parameter.h"
 #include "postern/postern.h"
 #include "postern/table_file.h"
@@ -40,13 +41,6 @@ struct import {
 	struct buf place;      /* its hosts and name */
 	bool have_database, differs;
 	bool no_driver; /* PostgreSQL */
-};
-
-struct source { /* one word of the command line */
-	const char *file;
-	enum import_type type;
-	char name[SETTINGS_MAP_NAME_MAX + 1]; /* of the map */
-	const struct parameter *parameter;    /* NULL: not known */
 };
 
 /* TEXT as a value of the INI file, in quotes where it needs them. False: it cannot be one. */
@@ -69,19 +63,8 @@ static bool put_value(struct buf *out, const char *key, const char *text)
 	return true;
 }
 
-static bool has_word(const struct buf *words, const char *word)
-{
-	struct buf wanted = BUF_INIT;
-	bool found;
-
-	buf_printf(&wanted, " %s ", word);
-	found = strstr(buf_str(words), buf_str(&wanted)) != NULL;
-	buf_free(&wanted);
-	return found;
-}
-
 /* "at FILE:LINE: " before the reason. LINE 0: of the whole file. */
-static enum result refuse(const struct source *source, unsigned line, struct error *err)
+static enum result refuse(const struct import_source *source, unsigned line, struct error *err)
 {
 	if (line > 0)
 		error_prefix(err, "%s:%u", source->file, line);
@@ -90,7 +73,7 @@ static enum result refuse(const struct source *source, unsigned line, struct err
 	return RESULT_PERM;
 }
 
-static enum result refuse_value(const struct source *source, const struct table_entry *entry,
+static enum result refuse_value(const struct import_source *source, const struct table_entry *entry,
 				struct error *err)
 {
 	error_set(
@@ -99,119 +82,6 @@ static enum result refuse_value(const struct source *source, const struct table_
 		"characters",
 		entry->name);
 	return refuse(source, entry->line, err);
-}
-
-/* The type, and where the file's name begins. */
-static enum result parse_type(const char *word, struct source *source, struct error *err)
-{
-	static const struct {
-		const char *prefix;
-		enum import_type type;
-	} types[] = {
-		{"mysql:", IMPORT_MYSQL}, {"pgsql:", IMPORT_PGSQL}, {"sqlite:", IMPORT_SQLITE}};
-	const char *base;
-	size_t type_len;
-
-	if (strncmp(word, "proxy:", 6) == 0)
-		word += 6;
-	source->file = word;
-	source->type = IMPORT_MYSQL;
-	for (size_t i = 0; i < 3; i++)
-		if (strncmp(word, types[i].prefix, strlen(types[i].prefix)) == 0) {
-			source->type = types[i].type;
-			source->file = word + strlen(types[i].prefix);
-			return RESULT_FOUND;
-		}
-	type_len = strspn(word, "abcdefghijklmnopqrstuvwxyz");
-	if (type_len > 0 && word[type_len] == ':')
-		return result_error(err, RESULT_PERM,
-				    "%s: a table of this type is not in SQL; mysql, pgsql and "
-				    "sqlite are",
-				    word);
-	base = strrchr(word, '/') ? strrchr(word, '/') + 1 : word;
-	if (strncmp(base, "pgsql", 5) == 0)
-		source->type = IMPORT_PGSQL;
-	if (strncmp(base, "sqlite", 6) == 0)
-		source->type = IMPORT_SQLITE;
-	return RESULT_FOUND;
-}
-
-/* mysql_virtual_alias_maps.cf: virtual_alias_maps, a parameter. my-map.cf: my-map. */
-static bool name_from_file(struct source *source)
-{
-	static const char *const prefixes[] = {"proxy", "mysql", "pgsql", "sqlite"};
-	const char *base = strrchr(source->file, '/');
-	size_t len;
-	char parameter[sizeof(source->name)];
-	const char *rest = source->name;
-
-	base = base ? base + 1 : source->file;
-	len = strlen(base);
-	if (len > 3 && strcmp(base + len - 3, ".cf") == 0)
-		len -= 3;
-	if (len == 0 || len >= sizeof(source->name))
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		if (!isalnum((unsigned char)base[i]) && !strchr("_-.", base[i]))
-			return false;
-		source->name[i] = (char)tolower((unsigned char)base[i]);
-	}
-	source->name[len] = '\0';
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-		const size_t prefix = strlen(prefixes[i]);
-
-		if (strncmp(rest, prefixes[i], prefix) == 0 && strchr("_-", rest[prefix]))
-			rest += prefix + (rest[prefix] != '\0');
-	}
-	strcpy(parameter, rest);
-	for (char *p = parameter; *p; p++)
-		if (*p == '-')
-			*p = '_';
-	source->parameter = parameter_find(parameter);
-	if (source->parameter)
-		strcpy(source->name, parameter);
-	return true;
-}
-
-static enum result parse_word(const struct import *import, const char *word, struct source *source,
-			      struct error *err)
-{
-	const size_t len = strspn(word, "abcdefghijklmnopqrstuvwxyz_");
-	char parameter[64];
-	enum result result;
-	bool named;
-
-	*source = (struct source){.file = word};
-	parameter[0] = '\0';
-	if (len > 0 && len < sizeof(parameter) && word[len] == '=') {
-		memcpy(parameter, word, len);
-		parameter[len] = '\0';
-		word += len + 1;
-	}
-	result = parse_type(word, source, err);
-	if (result != RESULT_FOUND)
-		return result;
-	named = name_from_file(source);
-	if (parameter[0]) {
-		source->parameter = parameter_find(parameter);
-		if (!source->parameter)
-			return result_error(err, RESULT_PERM,
-					    "%s: not a parameter that is known here", parameter);
-		/* The second table of a parameter keeps the name of its file. */
-		if (!has_word(&import->names, parameter)) {
-			strcpy(source->name, parameter);
-			named = true;
-		}
-	}
-	if (!named)
-		return result_error(err, RESULT_PERM,
-				    "%s: this file's name cannot be a map's: letters, digits, '_', "
-				    "'-' and '.', at most %d of them",
-				    source->file, SETTINGS_MAP_NAME_MAX);
-	if (has_word(&import->names, source->name))
-		return result_error(err, RESULT_PERM, "%s: there is a map %s already", source->file,
-				    source->name);
-	return RESULT_FOUND;
 }
 
 static bool is_in(const char *name, const char *const *names)
@@ -223,7 +93,7 @@ static bool is_in(const char *name, const char *const *names)
 }
 
 /* Keys that we cannot honour are refused; those that change no answer become comments. */
-static enum result check_names(const struct source *source, const struct table_file *table,
+static enum result check_names(const struct import_source *source, const struct table_file *table,
 			       struct buf *comments, struct error *err)
 {
 	static const char *const carried[] = {"hosts",
@@ -267,7 +137,7 @@ static enum result check_names(const struct source *source, const struct table_f
 }
 
 /* The query as Postfix would have it, made of its parts if it is not there as such. */
-static enum result find_query(const struct source *source, const struct table_file *table,
+static enum result find_query(const struct import_source *source, const struct table_file *table,
 			      struct buf *text, unsigned *line_r, struct error *err)
 {
 	static const char *const parts[] = {"select_field", "table", "where_field"};
@@ -293,7 +163,7 @@ static enum result find_query(const struct source *source, const struct table_fi
 	return RESULT_FOUND;
 }
 
-static enum result put_query(const struct source *source, const struct table_file *table,
+static enum result put_query(const struct import_source *source, const struct table_file *table,
 			     struct buf *out, struct error *err)
 {
 	struct buf text = BUF_INIT;
@@ -319,7 +189,7 @@ static enum result put_query(const struct source *source, const struct table_fil
 	return result;
 }
 
-static enum result put_domains(const struct source *source, const struct table_entry *entry,
+static enum result put_domains(const struct import_source *source, const struct table_entry *entry,
 			       struct buf *out, struct error *err)
 {
 	static const char separators[] = ", \t\r\n";
@@ -345,7 +215,7 @@ static enum result put_domains(const struct source *source, const struct table_e
 	return result;
 }
 
-static enum result put_result(const struct source *source, const struct table_entry *entry,
+static enum result put_result(const struct import_source *source, const struct table_entry *entry,
 			      struct buf *out, struct error *err)
 {
 	struct buf template = BUF_INIT;
@@ -359,7 +229,7 @@ static enum result put_result(const struct source *source, const struct table_en
 	return result;
 }
 
-static enum result put_options(const struct source *source, const struct table_file *table,
+static enum result put_options(const struct import_source *source, const struct table_file *table,
 			       struct buf *out, struct error *err)
 {
 	const struct table_entry *domain = table_file_find(table, "domain");
@@ -392,7 +262,7 @@ static enum result put_options(const struct source *source, const struct table_f
 }
 
 /* What Postfix does with tables of this parameter, and a socketmap server has to do itself. */
-static void put_search(const struct source *source, struct buf *out)
+static void put_search(const struct import_source *source, struct buf *out)
 {
 	static const char *const keys[] = {
 		[KEYS_DOMAIN] = "domain", [KEYS_ADDRESS] = "address", [KEYS_ANY] = "any"};
@@ -418,7 +288,7 @@ static void put_search(const struct source *source, struct buf *out)
 }
 
 /* "unix:/path", "inet:host:port", "host:port" of Postfix as our words. */
-static enum result put_hosts(const struct source *source, const struct table_file *table,
+static enum result put_hosts(const struct import_source *source, const struct table_file *table,
 			     struct buf *place, struct error *err)
 {
 	static const char separators[] = ", \t\r\n";
@@ -448,7 +318,7 @@ static enum result put_hosts(const struct source *source, const struct table_fil
 }
 
 /* KEY of our file for NAME of theirs, left out when empty. */
-static enum result put_setting(const struct source *source, const struct table_file *table,
+static enum result put_setting(const struct import_source *source, const struct table_file *table,
 			       const char *name, const char *key, struct buf *out,
 			       struct error *err)
 {
@@ -460,7 +330,7 @@ static enum result put_setting(const struct source *source, const struct table_f
 }
 
 /* The database of one file: what must agree in PLACE, the section in OUT. */
-static enum result put_database(const struct source *source, const struct table_file *table,
+static enum result put_database(const struct import_source *source, const struct table_file *table,
 				struct buf *place, struct buf *out, struct error *err)
 {
 	const bool verify = strcmp(table_file_value(table, "tls_verify_cert", "no"), "yes") == 0;
@@ -489,7 +359,7 @@ static enum result put_database(const struct source *source, const struct table_
 	return result;
 }
 
-static enum result note_database(struct import *import, const struct source *source,
+static enum result note_database(struct import *import, const struct import_source *source,
 				 const struct table_file *table, struct error *err)
 {
 	struct buf place = BUF_INIT, section = BUF_SECRET;
@@ -514,7 +384,8 @@ static enum result note_database(struct import *import, const struct source *sou
 	return result;
 }
 
-static void add_map(struct import *import, const struct source *source, const struct buf *section)
+static void add_map(struct import *import, const struct import_source *source,
+		    const struct buf *section)
 {
 	const char *parameter = source->parameter ? source->parameter->name : NULL;
 
@@ -522,7 +393,7 @@ static void add_map(struct import *import, const struct source *source, const st
 	if (parameter)
 		buf_printf(&import->maps, "; main.cf: %s = socketmap:unix:postern/lookup:%s\n",
 			   parameter, source->name);
-	if (parameter && has_word(&import->parameters, parameter))
+	if (parameter && import_name_in(&import->parameters, parameter))
 		buf_puts(&import->maps,
 			 "; Another table of this parameter comes before. Postfix asks all tables "
 			 "for one key\n; before the next key; a map ends its own search, so that "
@@ -539,8 +410,8 @@ static enum result import_word(struct import *import, const char *word, struct e
 {
 	struct buf section = BUF_INIT;
 	struct table_file table = {0};
-	struct source source;
-	enum result result = parse_word(import, word, &source, err);
+	struct import_source source;
+	enum result result = import_source_parse(word, &import->names, &source, err);
 
 	if (result == RESULT_FOUND)
 		result = table_file_read(source.file, &table, err);

@@ -14,6 +14,7 @@ bin_PROGRAMS += %D%/postern
 	%D%/parameter.c %D%/parameter.h \
 	%D%/table_file.c %D%/table_file.h \
 	%D%/import_query.c %D%/import_query.h \
+	%D%/import_source.c %D%/import_source.h \
 	%D%/import_maps.c \
 	%D%/old_table.c %D%/old_table.h \
 	%D%/compare.c %D%/compare.h %D%/compare_reason.c \

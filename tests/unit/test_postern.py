@@ -370,6 +370,34 @@ listen = /var/spool/postfix/postern/lookup
         self.bad(DATA, "lookup", "virtual_alias_maps", "sales@example.com")
         self.bad(NOT_FOUND, "lookup", "virtual_alias_maps", "--", "-x")
 
+    def test_site_maps(self):
+        self.good("db", "init")
+        config = self.write("maps.ini", f"""
+[database]
+path = {self.database}
+[map there]
+query = "SELECT :local, :domain"
+[map quota]
+query = "SELECT 'ours'"
+[map broken]
+query = "SELEC :key"
+[map tableless]
+query = "SELECT a FROM nowhere"
+""")
+        self.assertEqual(self.good("lookup", "there", "Ann@Example.com", config=config),
+                         "ann,example.com\n")
+        self.assertEqual(self.good("lookup", "quota", "x", config=config), "ours\n")
+        self.bad(NOT_FOUND, "lookup", "there", "x", config=config)
+        self.assertIn("[map broken] query \"SELEC :key\"",
+                      self.bad(DATA, "lookup", "broken", "x", config=config))
+        self.assertIn(", there, quota, broken, tableless",
+                      self.bad(USAGE, "lookup", "nosuch", "x", config=config))
+        said = self.bad(CONFIG, "config", "test", config=config)
+        self.assertIn("[map broken] query \"SELEC :key\"", said)
+        self.assertIn("syntax error", said)
+        self.assertIn("no such table: nowhere", said)
+        self.assertNotIn("[map there]", said)
+
     def test_explain(self):
         self.fill()
         rows = self.rows("explain", "sales+x@example.com")
