@@ -165,9 +165,12 @@ class Compare(unittest.TestCase):
 
     def test_pattern_tables_get_no_derived_keys(self):
         rows = self.write("patterns", "/^@example.com$/ all@example.com\n/^alice@/ x@example.com\n")
-        found = self.differences(f"virtual_alias_maps=regexp:{rows}")
-        self.assertEqual(found["alice@example.com"][0], "x@example.com")
-        self.assertNotIn("postern-compare@example.com", found)
+        fixed = self.write("fixed", "@example.net\tnet@example.com\n")
+        for tables in (f"regexp:{rows}", f"regexp:{rows},texthash:{fixed}"):
+            found = self.differences(f"virtual_alias_maps={tables}")
+            self.assertEqual(found["alice@example.com"][0], "x@example.com")
+            self.assertNotIn("postern-compare@example.com", found)
+        self.assertEqual(found["postern-compare@example.net"][0], "net@example.com")
 
     def test_tables_in_order(self):
         one = self.write("one", "@example.com\tall@example.com\n")
