@@ -9,6 +9,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,22 +38,35 @@ static struct connection connection;
 static int peer; /* Postfix's end */
 static const struct endpoint unix_endpoint = {.is_unix = true}, tcp_endpoint = {.is_unix = false};
 static char logged[65536];
+static pthread_mutex_t logged_lock = PTHREAD_MUTEX_INITIALIZER; /* the prober logs too */
 
 static void remember(void *context, enum log_level level, const char *line)
 {
-	size_t len = strlen(logged);
+	size_t len;
 
 	(void)context;
 	(void)level;
+	pthread_mutex_lock(&logged_lock);
+	len = strlen(logged);
 	snprintf(logged + len, sizeof(logged) - len, "%s\n", line);
+	pthread_mutex_unlock(&logged_lock);
+}
+
+static void forget_logged(void)
+{
+	pthread_mutex_lock(&logged_lock);
+	logged[0] = '\0';
+	pthread_mutex_unlock(&logged_lock);
 }
 
 static unsigned count_logged(const char *text)
 {
 	unsigned count = 0;
 
+	pthread_mutex_lock(&logged_lock);
 	for (const char *p = logged; (p = strstr(p, text)); p++)
 		count++;
+	pthread_mutex_unlock(&logged_lock);
 	return count;
 }
 
@@ -221,7 +235,7 @@ static const char *const malformed[] = {
 
 START_TEST(malformed_is_logged_and_closed)
 {
-	logged[0] = '\0';
+	forget_logged();
 	ck_assert_int_eq(feed(malformed[_i], strlen(malformed[_i])), SERVE_CLOSE);
 	ck_assert_str_eq(received(), "");
 	ck_assert_uint_eq(count_logged("peer=unix-test"), 1);
@@ -293,7 +307,7 @@ START_TEST(database_away_and_back)
 	ck_assert_int_eq(rename(host.database, away), 0);
 	close_state();
 	open_state(NO_CACHE);
-	logged[0] = '\0';
+	forget_logged();
 	for (int i = 0; i < 5; i++)
 		assert_prefix(ask("virtual_mailbox_domains example.com"), "TEMP ");
 	/* Judged without the database: no sign that it is back. */
@@ -391,7 +405,7 @@ static void assert_stale(const char *request, const char *fresh, const char *sta
 START_TEST(cache_serves_old_answers_while_the_database_is_away)
 {
 	reopen(OLD);
-	logged[0] = '\0';
+	forget_logged();
 	assert_stale("virtual_alias_maps sales@example.com", "OK alice@example.com",
 		     "OK alice@example.com");
 	assert_stale("virtual_mailbox_domains example.com", "OK example.com", "OK example.com");
