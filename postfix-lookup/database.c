@@ -308,7 +308,7 @@ static void go_away(struct database *database, enum result result, const struct 
 
 /* Asking */
 
-static struct handle *handle_take(struct database *database, bool *fresh_r, struct error *err)
+static struct handle *handle_take(struct database *database, struct error *err)
 {
 	struct handle *handle;
 
@@ -319,7 +319,6 @@ static struct handle *handle_take(struct database *database, bool *fresh_r, stru
 	else
 		database->open++;
 	pthread_mutex_unlock(&database->lock);
-	*fresh_r = !handle;
 	if (handle)
 		return handle;
 	handle = calloc(1, sizeof(*handle) + database->host_count * sizeof(handle->events[0]));
@@ -371,13 +370,23 @@ static size_t count_others(struct database *database)
 	return others;
 }
 
+/* Its first connection, and no long wait for it, which would be that of a server that hangs. */
+static bool was_refused(const struct database *database, const struct handle *handle,
+			int64_t started_us)
+{
+	int64_t took_ms = (deadline_now_us() - started_us) / 1000;
+
+	return sql_generation(handle_sql(handle->accounts)) == 0 &&
+	       took_ms < database->settings->database.connect_timeout / 2;
+}
+
 enum result database_ask(struct database *database, const char *map, const char *key, size_t len,
 			 struct buf *answer, bool *again_r, bool *away_r, struct error *err)
 {
 	int64_t started = deadline_now_us();
-	bool fresh;
-	struct handle *handle = handle_take(database, &fresh, err);
+	struct handle *handle = handle_take(database, err);
 	enum result result;
+	bool refused;
 	size_t others;
 
 	*again_r = *away_r = false;
@@ -394,9 +403,10 @@ enum result database_ask(struct database *database, const char *map, const char 
 		handle_return(database, handle);
 		return result;
 	}
+	refused = was_refused(database, handle, started);
 	others = count_others(database);
 	handle_free(database, handle);
-	if (fresh && others > 0 && !database->away) {
+	if (refused && others > 0 && !database->away) {
 		*again_r = true;
 		gate_narrow(others, database->settings->database.retry_interval);
 	} else if (database->found_us < started) {

@@ -135,8 +135,6 @@ def outage(host, begin, end):
     for line in re.findall(r".*status=bounced.*", host.postfix.log()[before:]):
         # What was sent before to one who has never been there may end only now.
         assert "no outside world in this test" in line or "orig_to=<sales@" in line, line
-    for line in re.findall(r".*reject: RCPT.*", host.postfix.log()[before:]):
-        assert ": 451 " in line, line
 
 
 def mail_host():
@@ -246,7 +244,8 @@ def test_slow_query_does_not_stop_others():
                 thread = threading.Thread(target=ask, args=(host, "quota", "alice@example.com"))
                 thread.start()
                 while thread.is_alive():
-                    assert client.ask("virtual_mailbox_domains", b"example.com") == b"OK example.com"
+                    reply = client.ask("virtual_mailbox_domains", b"example.com")
+                    assert reply == b"OK example.com", reply
                 thread.join()
         assert says(host, "database away") == 0
         assert ask(host, "quota", "alice@example.com").startswith((b"OK", b"NOTFOUND"))
