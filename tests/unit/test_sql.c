@@ -313,6 +313,59 @@ static int ask_in_child(struct sql_statement *statement)
 	return ask(statement, "1") == RESULT_FOUND && sql_fake_calls(SQL_FAKE_CONNECT) == 2 ? 0 : 1;
 }
 
+static void assert_host(const struct sql *sql, size_t index, const char *name,
+			enum sql_host_state state)
+{
+	struct sql_host_view view;
+
+	ck_assert(sql_host_at(sql, index, &view));
+	ck_assert_str_eq(view.name, name);
+	ck_assert_int_eq(view.state, state);
+}
+
+START_TEST(test_away)
+{
+	struct sql *sql = open_fake("a b");
+	struct sql_statement *statement;
+	struct sql_host_view view;
+
+	ck_assert(!sql_away(sql));
+	assert_host(sql, 0, "a", SQL_HOST_UNKNOWN);
+	ck_assert(!sql_host_at(sql, 2, &view));
+	statement = prepared(sql);
+	assert_host(sql, 0, "a", SQL_HOST_UP);
+	assert_host(sql, 1, "b", SQL_HOST_UNKNOWN);
+	/* Not the hosts' fault. */
+	sql_fake_fail(SQL_FAKE_EXECUTE, 1, 1, SQL_FAULT_BUSY);
+	ck_assert_int_eq(ask(statement, "1"), RESULT_TEMP);
+	ck_assert(!sql_away(sql));
+	/* One of two. */
+	sql_fake_host("a", SQL_FAULT_HOST);
+	ck_assert_int_eq(ask(statement, "1"), RESULT_FOUND);
+	ck_assert(!sql_away(sql));
+	assert_host(sql, 0, "a", SQL_HOST_DOWN);
+	assert_host(sql, 1, "b", SQL_HOST_UP);
+	sql_fake_host("b", SQL_FAULT_HOST);
+	ck_assert_int_eq(ask(statement, "1"), RESULT_TEMP);
+	ck_assert(sql_away(sql));
+	/* That both deny access is no better. */
+	sql_fake_host("a", SQL_FAULT_ACCESS);
+	sql_fake_host("b", SQL_FAULT_ACCESS);
+	ck_assert_int_eq(ask(statement, "1"), RESULT_PERM);
+	ck_assert(sql_away(sql));
+	sql_fake_host("b", SQL_FAULT_NONE);
+	ck_assert_int_eq(ask(statement, "1"), RESULT_FOUND);
+	ck_assert(!sql_away(sql));
+	/* A handle that is offline never connects. */
+	unsigned before = sql_fake_calls(SQL_FAKE_CONNECT);
+	sql_set_offline(sql);
+	ck_assert_int_eq(ask(statement, "1"), RESULT_TEMP);
+	ck_assert(sql_away(sql));
+	ck_assert_uint_eq(sql_fake_calls(SQL_FAKE_CONNECT), before);
+	sql_free(&sql);
+}
+END_TEST
+
 START_TEST(test_fork)
 {
 	struct sql *sql = open_fake("a");
@@ -707,6 +760,7 @@ int main(void)
 	tcase_add_test(fake, test_failover_while_executing);
 	tcase_add_test(fake, test_lost_while_reading);
 	tcase_add_test(fake, test_transactions);
+	tcase_add_test(fake, test_away);
 	tcase_add_test(fake, test_fork);
 	tcase_add_test(fake, test_open);
 	suite_add_tcase(suite, fake);
