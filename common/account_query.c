@@ -28,10 +28,8 @@ enum result account_query(struct accounts *accounts, const char *query, const ch
 	buf_printf(&catchall, "@%s", domain);
 	buf_printf(&path, "%s/%s/", domain, buf_str(&local));
 	const struct sql_param params[] = {
-		{"address", key},
-		{"local", buf_str(&local)},
-		{"domain", domain},
-		{"catchall", buf_str(&catchall)},
+		{"address", key},         {"local", buf_str(&local)},
+		{"domain", domain},       {"catchall", buf_str(&catchall)},
 		{"path", buf_str(&path)},
 	};
 	if (buf_ok(&local) && buf_ok(&catchall) && buf_ok(&path))

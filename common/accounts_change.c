@@ -65,9 +65,8 @@ enum result change_needs_place(struct accounts *accounts, const char *query, con
 		return RESULT_FOUND; /* change_run() has the words for it */
 	result = schema_uses(accounts_session(accounts), query, param, err);
 	if (result == RESULT_NONE)
-		return result_error(err, RESULT_PERM,
-				    "this %s database has no place for it: %s", schema_name(schema),
-				    param);
+		return result_error(err, RESULT_PERM, "this %s database has no place for it: %s",
+				    schema_name(schema), param);
 	return result;
 }
 
