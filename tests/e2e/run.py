@@ -3,8 +3,7 @@
 
 A test is a function test_* of a module test_*.py in this folder; NAME selects modules (without
 "test_" and ".py") or single functions. Each module runs in a process of its own. --sanitized runs
-the modules that carry SANITIZED = True, or of a tuple of names those tests: the ones worth their
-time under ASan or TSan. Environment:
+the modules that carry SANITIZED = True: the ones worth their time under ASan or TSan. Environment:
 POSTERN_BUILD, the build directory of the programs; POSTERN_PLUGIN_BUILD, that of the SASL plugin.
 """
 
@@ -88,12 +87,8 @@ def main():
                   if {test, test[5:]} & set(arguments.names)]
         if arguments.names and not wanted and not {name, name[5:]} & set(arguments.names):
             continue
-        if arguments.sanitized:
-            sanitized = getattr(module, "SANITIZED", False)
-            if not sanitized:
-                continue
-            if sanitized is not True:
-                wanted = list(sanitized)
+        if arguments.sanitized and not getattr(module, "SANITIZED", False):
+            continue
         selected.append((name, wanted or functions(module), wanted))
     if not selected:
         sys.exit("run.py: no such test")
