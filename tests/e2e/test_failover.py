@@ -383,8 +383,9 @@ def test_two_hosts():
         assert all(many_at_once(host, 16, 2))
         assert time.monotonic() - started < 25
         wait_for("the second host to be seen hanging", lambda: up() == ["1", "0"])
-        first.pause()
         second.resume()
+        wait_for("the second host to be seen again", lambda: up() == ["1", "1"])
+        first.pause()
         assert all(many_at_once(host, 16, 2))
         assert says(host, "database away") == 0
         second.kill()
