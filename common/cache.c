@@ -3,12 +3,13 @@
  *	cache - answers remembered for a while
  *
  * DESCRIPTION
- *	Sixteen shards, each a hash table with a list in order of use under its own lock. Keys come
+ *	Sixteen shards, each a hash table with a list in order of age under its own lock. Keys come
  *	from the network, so the hash is SipHash with a random key: nobody can choose keys that
  *	collide.
  *
- *	An entry leaves when its shard is full and nobody asked for it longest, or when somebody
- *	asks and even its stale time is over.
+ *	An entry leaves when somebody asks and even its stale time is over, or when its shard is full
+ *	and it is the oldest: one that was asked for since it came to the end of the list gets
+ *	another turn instead (second chance). A hit so writes nothing but one flag.
  *
  * LIMITS
  *	An entry larger than a shard (a sixteenth of the whole) is not kept.
@@ -26,6 +27,9 @@
 /* A failed allocation inside uthash leaves the entry out; never exit(). */
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
+/* Short chains: each link is a miss of the processor's cache. */
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 4U
 #include <utlist.h>
 
 #include "common/deadline.h"
@@ -36,9 +40,10 @@
 
 struct entry {
 	UT_hash_handle hh;
-	struct entry *prev, *next; /* in order of use, the latest first */
+	struct entry *prev, *next; /* in order of age, the latest first */
 	int64_t fresh_until_ms, stale_until_ms;
 	enum result result;
+	bool used; /* asked for in this turn */
 	size_t key_len, value_len;
 	char bytes[]; /* the key, then the value */
 };
@@ -129,6 +134,21 @@ static void shard_remove(struct cache *cache, struct shard *shard, struct entry 
 	entry_free(entry);
 }
 
+/* Makes room; ends, because each turn that it grants is used up. */
+static void shard_evict(struct cache *cache, struct shard *shard)
+{
+	struct entry *oldest = shard->order->prev;
+
+	if (!oldest->used) {
+		shard_remove(cache, shard, oldest);
+		cache->evictions++;
+		return;
+	}
+	oldest->used = false;
+	DL_DELETE(shard->order, oldest);
+	DL_PREPEND(shard->order, oldest);
+}
+
 static struct entry *shard_find(struct shard *shard, const void *key, size_t key_len, unsigned hash)
 {
 	struct entry *entry = NULL;
@@ -197,10 +217,8 @@ enum cache_state cache_get(struct cache *cache, const void *key, size_t key_len,
 		*result_r = entry->result;
 		if (entry->result == RESULT_FOUND)
 			buf_append(value_r, entry->bytes + entry->key_len, entry->value_len);
-		if (shard->order != entry) {
-			DL_DELETE(shard->order, entry);
-			DL_PREPEND(shard->order, entry);
-		}
+		if (!entry->used) /* else no write, which other processors would notice */
+			entry->used = true;
 	}
 	pthread_mutex_unlock(&shard->lock);
 	return state;
@@ -276,10 +294,8 @@ void cache_put_for(struct cache *cache, uint64_t ticket, const void *key, size_t
 			cache->entries++;
 		}
 	}
-	while (shard->bytes > most && shard->order != NULL) {
-		shard_remove(cache, shard, shard->order->prev);
-		cache->evictions++;
-	}
+	while (shard->bytes > most && shard->order != NULL)
+		shard_evict(cache, shard);
 	pthread_mutex_unlock(&shard->lock);
 }
 
