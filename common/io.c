@@ -2,7 +2,7 @@
  * io - reads and writes with a deadline
  *
  * Sockets are never made to block: each call asks the kernel not to wait and poll(2) does the
- * waiting. Other descriptors (the pipe of a delivery agent) are polled before each call.
+ * waiting, io_read_briefly() alone excepted. Other descriptors (the pipe of a delivery agent) are polled before each call.
  * A deadline that has passed ends a read even if bytes are there, so that a peer who trickles
  * cannot stretch it. A peer that resets the connection counts as one that closed.
  *
@@ -54,9 +54,9 @@ static bool ready_now(int fd, short events)
 	return result == IO_OK;
 }
 
-static ssize_t receive(int fd, void *data, size_t len)
+static ssize_t receive(int fd, void *data, size_t len, int flags)
 {
-	ssize_t got = recv(fd, data, len, MSG_DONTWAIT);
+	ssize_t got = recv(fd, data, len, flags);
 
 	if (got >= 0 || errno != ENOTSOCK)
 		return got;
@@ -80,7 +80,7 @@ static bool would_wait(void)
 	return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
-enum io_result io_read_now(int fd, struct buf *buf, size_t max)
+static enum io_result read_some(int fd, struct buf *buf, size_t max, int flags)
 {
 	size_t len = max < IO_STEP ? max : IO_STEP;
 	char *room;
@@ -96,7 +96,7 @@ enum io_result io_read_now(int fd, struct buf *buf, size_t max)
 		return IO_FAILED;
 	}
 	do
-		got = receive(fd, room, len);
+		got = receive(fd, room, len, flags);
 	while (got < 0 && errno == EINTR);
 	if (got > 0) {
 		buf_added(buf, (size_t)got);
@@ -105,6 +105,16 @@ enum io_result io_read_now(int fd, struct buf *buf, size_t max)
 	if (got == 0 || errno == ECONNRESET)
 		return IO_EOF;
 	return would_wait() ? IO_AGAIN : IO_FAILED;
+}
+
+enum io_result io_read_now(int fd, struct buf *buf, size_t max)
+{
+	return read_some(fd, buf, max, MSG_DONTWAIT);
+}
+
+enum io_result io_read_briefly(int fd, struct buf *buf, size_t max)
+{
+	return read_some(fd, buf, max, 0);
 }
 
 enum io_result io_read(int fd, struct buf *buf, size_t max, struct deadline deadline)

@@ -16,7 +16,7 @@ enum io_result {
 	IO_OK,
 	IO_EOF,     /* the peer closed */
 	IO_TIMEOUT, /* the deadline passed */
-	IO_AGAIN,   /* nothing there now (io_read_now only) */
+	IO_AGAIN,   /* nothing there (io_read_now and io_read_briefly only) */
 	IO_FAILED,  /* errno says why */
 };
 
@@ -24,6 +24,8 @@ enum io_result {
 enum io_result io_read(int fd, struct buf *buf, size_t max, struct deadline deadline) MUST_CHECK;
 /* The same without waiting. */
 enum io_result io_read_now(int fd, struct buf *buf, size_t max) MUST_CHECK;
+/* The same, waiting as long as the socket itself is set to (SO_RCVTIMEO), which must block. */
+enum io_result io_read_briefly(int fd, struct buf *buf, size_t max) MUST_CHECK;
 /* Writes everything. */
 enum io_result io_write(int fd, const void *data, size_t len, struct deadline deadline) MUST_CHECK;
 const char *io_result_name(enum io_result result);

@@ -33,7 +33,6 @@
 #include "common/serve.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -55,7 +54,6 @@
 #include "common/sql.h"
 
 #define READ_BYTES   4096
-#define LINGER_MS    20
 #define WAIT_STEP_MS 20 /* how exactly a drain meets the end of a wait */
 
 static _Thread_local struct serve *current;
@@ -183,13 +181,13 @@ static enum serve_next call_handler(struct worker *worker, struct client *client
 	return next;
 }
 
-/* Waits for the next request of a hot connection; false: park it. */
-static bool linger(struct serve *serve, const struct client *client)
+/* Of a hot connection the next request is waited for, as long as another worker is idle. */
+static enum io_result client_read(struct serve *serve, struct client *client, bool hot)
 {
-	if (serve->config.service->greets || serve->stopping || serve->idle == 0)
-		return false;
-	struct pollfd poller = {.fd = client->connection.fd, .events = POLLIN};
-	return poll(&poller, 1, LINGER_MS) > 0;
+	struct connection *connection = &client->connection;
+	if (hot && !serve->config.service->greets && !serve->stopping && serve->idle > 0)
+		return io_read_briefly(connection->fd, &connection->in, READ_BYTES);
+	return io_read_now(connection->fd, &connection->in, READ_BYTES);
 }
 
 /* Requests of CLIENT as long as they come; RESUMED: it has waited with one. */
@@ -204,9 +202,8 @@ static enum serve_next client_turn(struct worker *worker, struct client *client,
 		next = call_handler(worker, client);
 	if (next != SERVE_PARK)
 		return next;
-	for (;;) {
-		struct buf *in = &client->connection.in;
-		switch (io_read_now(client->connection.fd, in, READ_BYTES)) {
+	for (bool hot = resumed;; hot = true) {
+		switch (client_read(serve, client, hot)) {
 		case IO_OK:
 			worker_refresh(worker);
 			next = call_handler(worker, client);
@@ -214,11 +211,8 @@ static enum serve_next client_turn(struct worker *worker, struct client *client,
 				return next;
 			break;
 		case IO_AGAIN:
-			if (serve->stopping && in->len == 0)
-				return SERVE_CLOSE;
-			if (!linger(serve, client))
-				return SERVE_PARK;
-			break;
+			return serve->stopping && client->connection.in.len == 0 ? SERVE_CLOSE
+										 : SERVE_PARK;
 		default:
 			return SERVE_CLOSE;
 		}

@@ -23,6 +23,7 @@
 #include "common/log.h"
 #include "common/serve_engine.h"
 
+#define LINGER_MS    20
 #define PAUSE_MS     100 /* without accepting, when descriptors ran out */
 #define WAIT_STEP_MS 20  /* how exactly the end of a wait is met */
 
@@ -41,6 +42,12 @@ static bool client_add(struct serve *serve, int fd, const struct endpoint *endpo
 		int one = 1;
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	}
+	/* A worker that lingers blocks in its read. */
+	struct timeval linger = {.tv_usec = LINGER_MS * 1000};
+	if (!greets && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &linger, sizeof(linger)) != 0) {
+		free(client);
+		return false;
 	}
 	client->parked_ms = greets ? SERVE_GREETING : deadline_now_ms();
 	pthread_mutex_lock(&serve->lock);
@@ -75,7 +82,7 @@ static bool accept_all(struct serve *serve, const struct endpoint *endpoint)
 {
 	static struct log_limit limit = {.interval_ms = 10000};
 	while (room_left(serve)) {
-		int fd = accept4(endpoint->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(endpoint->fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return true;
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO))
