@@ -41,9 +41,21 @@ enum parse netstring_parse(const char *data, size_t len, size_t max, const char 
 	return PARSE_OK;
 }
 
+void netstring_begin(struct buf *buf, size_t len)
+{
+	char digits[24];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + len % 10);
+	while (len /= 10);
+	buf_append(buf, digits + at, sizeof(digits) - at);
+	buf_putc(buf, ':');
+}
+
 void netstring_append(struct buf *buf, const void *data, size_t len)
 {
-	buf_printf(buf, "%zu:", len);
+	netstring_begin(buf, len);
 	buf_append(buf, data, len);
 	buf_putc(buf, ',');
 }

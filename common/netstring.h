@@ -20,6 +20,8 @@ enum parse {
  */
 enum parse netstring_parse(const char *data, size_t len, size_t max, const char **payload_r,
 			   size_t *payload_len_r, size_t *used_r);
+/* The length and the colon; LEN bytes and a comma are to follow. */
+void netstring_begin(struct buf *buf, size_t len);
 void netstring_append(struct buf *buf, const void *data, size_t len);
 
 #endif

@@ -258,7 +258,9 @@ bool inquiry_answer(struct inquiry *inquiry, struct connection *connection, enum
 	}
 	if (use_old) {
 		*result_r = old_result;
-		buf_append(inquiry->answer, old.data, old.len);
+		buf_free(inquiry->answer);
+		*inquiry->answer = old;
+		return true;
 	}
 	buf_free(&old);
 	return true;

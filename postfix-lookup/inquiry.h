@@ -21,6 +21,7 @@ struct lookup {
 
 struct request {
 	char map[MAP_NAME_MAX + 1]; /* "" if it cannot be a map's name */
+	size_t map_index;           /* of its counters */
 	const char *key;
 	size_t key_len;
 	const char *payload;

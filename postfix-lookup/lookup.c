@@ -251,12 +251,13 @@ static void worker_close(void *worker)
 }
 
 /* False: there is no space, hence no key. */
-static bool request_parse(struct request *request, const char *payload, size_t len)
+static bool request_parse(const struct lookup *lookup, struct request *request, const char *payload,
+			  size_t len)
 {
 	const char *space = memchr(payload, ' ', len);
 	size_t map_len;
 
-	*request = (struct request){.payload = payload, .len = len};
+	*request = (struct request){.payload = payload, .len = len, .map_index = UNKNOWN_MAPS};
 	if (!space)
 		return false;
 	map_len = (size_t)(space - payload);
@@ -264,6 +265,7 @@ static bool request_parse(struct request *request, const char *payload, size_t l
 	request->key_len = len - map_len - 1;
 	if (map_len <= MAP_NAME_MAX && !memchr(payload, '\0', map_len))
 		memcpy(request->map, payload, map_len);
+	request->map_index = map_index(lookup, request->map);
 	return true;
 }
 
@@ -287,42 +289,42 @@ static enum result flush(const struct lookup *lookup, const struct connection *c
 }
 
 /* The text of TEMP and PERM: short, one line, ASCII. */
-static void put_text(struct buf *reply, const char *text)
+static void put_error(struct buf *out, const char *word, const struct error *err)
 {
-	size_t len = strnlen(text, REPLY_TEXT_MAX);
+	struct buf text = BUF_INIT;
+	size_t len = strnlen(err->text, REPLY_TEXT_MAX);
 
+	buf_puts(&text, word);
 	for (size_t i = 0; i < len; i++)
-		buf_putc(reply, text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?');
+		buf_putc(&text, err->text[i] >= 0x20 && err->text[i] < 0x7f ? err->text[i] : '?');
+	if (buf_ok(&text))
+		netstring_append(out, text.data, text.len);
+	else
+		netstring_append(out, "TEMP out of memory", strlen("TEMP out of memory"));
+	buf_free(&text);
 }
 
 /* Replies once, whatever happened. */
 static void put_reply(struct buf *out, enum result result, const struct buf *answer,
 		      const struct error *err)
 {
-	struct buf reply = BUF_SECRET;
-
 	switch (result) {
 	case RESULT_FOUND:
-		buf_puts(&reply, "OK ");
-		buf_append(&reply, answer->data, answer->len);
+		netstring_begin(out, strlen("OK ") + answer->len);
+		buf_puts(out, "OK ");
+		buf_append(out, answer->data, answer->len);
+		buf_putc(out, ',');
 		break;
 	case RESULT_NONE:
-		buf_puts(&reply, "NOTFOUND ");
+		netstring_append(out, "NOTFOUND ", strlen("NOTFOUND "));
 		break;
 	case RESULT_TEMP:
-		buf_puts(&reply, "TEMP ");
-		put_text(&reply, err->text);
+		put_error(out, "TEMP ", err);
 		break;
 	case RESULT_PERM:
-		buf_puts(&reply, "PERM ");
-		put_text(&reply, err->text);
+		put_error(out, "PERM ", err);
 		break;
 	}
-	if (buf_ok(&reply))
-		netstring_append(out, reply.data, reply.len);
-	else
-		netstring_append(out, "TEMP out of memory", strlen("TEMP out of memory"));
-	buf_free(&reply);
 }
 
 /* Everything but the reply. False: it must wait. */
@@ -337,7 +339,7 @@ static bool decide(struct inquiry *inquiry, struct connection *connection, bool 
 			result_error(inquiry->err, RESULT_PERM, "a request is MAP, one space, KEY");
 	else if (strcmp(request->map, FLUSH) == 0)
 		*result_r = flush(lookup, connection, request, inquiry->answer, inquiry->err);
-	else if (map_index(lookup, request->map) == UNKNOWN_MAPS)
+	else if (request->map_index == UNKNOWN_MAPS)
 		*result_r = result_error(inquiry->err, RESULT_PERM, "no map is called \"%s\"",
 					 request->map);
 	else if (!inquiry_answer(inquiry, connection, result_r))
@@ -372,7 +374,7 @@ static bool serve_request(struct lookup *lookup, struct accounts *offline,
 	struct buf answer = BUF_SECRET;
 	struct request request;
 	struct error err = {""};
-	bool named = request_parse(&request, payload, len);
+	bool named = request_parse(lookup, &request, payload, len);
 	struct inquiry inquiry = {.lookup = lookup,
 				  .offline = offline,
 				  .request = &request,
@@ -384,7 +386,7 @@ static bool serve_request(struct lookup *lookup, struct accounts *offline,
 	if (done) {
 		log_request(lookup, &request, result, &err);
 		put_reply(out, result, &answer, &err);
-		metric_add(&requests[map_index(lookup, request.map)][result], 1);
+		metric_add(&requests[request.map_index][result], 1);
 		metric_observe(&duration, deadline_now_us() - start);
 	}
 	inquiry_set_waiting(connection, done ? 0 : start);
