@@ -212,7 +212,7 @@ class Bench:
                  f"{p99:.2f} ms  (median {p50:.2f}, worst of {len(latencies)} {worst:.2f})", p99 < 5)
 
     def run_full_cache(self):
-        size = 16 if self.quick else 32
+        size = 16 if self.quick else 24
         say(f"filling a cache of {size} MiB")
         limit = size * 1.3 + 20
         keys = dict(FOREVER, cache_size=f"{size}M")

@@ -60,6 +60,7 @@ libpostern_daemon_la_SOURCES = \
 	%D%/tls.c %D%/tls.h \
 	%D%/cache.c %D%/cache.h \
 	%D%/maildir.c %D%/maildir.h \
+	%D%/folder.h %D%/identity.h \
 	%D%/quota.c %D%/quota.h \
 	%D%/metrics.c %D%/metrics.h \
 	%D%/notify.c %D%/notify.h \

@@ -21,10 +21,15 @@ struct maildir_part { /* the message is the parts, in order */
 	size_t len;
 };
 
+#define MAILDIR_NAME_MAX 520 /* ".folder/new/name" */
+
+struct folder_rules; /* common/folder.h */
+
 struct maildir_target {
 	const char *base;      /* [mail] base: absolute, must exist */
 	const char *directory; /* absolute, below base: the Maildir itself */
-	const char *folder; /* "" = INBOX; else an existing Maildir++ folder "A.B" (no dot first) */
+	const char *folder; /* "" = INBOX; else a folder in UTF-8, levels separated by '.' or '/' */
+	const struct folder_rules *rules; /* NULL: existing folders, names as they are on disk */
 };
 
 /*
@@ -38,6 +43,37 @@ struct maildir_target {
 enum result maildir_deliver(const struct maildir_target *target, const struct maildir_part *parts,
 			    size_t part_count, uint64_t size, uint64_t virtual_size,
 			    struct buf *name_r, bool *no_space_r, struct error *err) MUST_CHECK;
+
+/*
+ * The same in steps, so that several copies share their syncs and a quota is judged between them.
+ * Zero-initialise, set TARGET and the sizes, and call in this order; a step does nothing for a file
+ * whose result is no longer FOUND, and each file fails for itself:
+ *   maildir_write()   opens or makes the Maildir and writes the data into a file that nobody sees
+ *   maildir_sync()    the data of all is durable
+ *   maildir_link()    the message is visible under its final name
+ *   maildir_settle()  the names of all are durable; one that is not is taken away again
+ *   maildir_close()   always
+ */
+struct maildir_file {
+	struct maildir_target target;
+	uint64_t size, virtual_size; /* for S= and W= */
+
+	enum result result; /* FOUND or TEMP */
+	bool no_space;      /* ENOSPC or EDQUOT */
+	struct error err;
+	int root_fd; /* the Maildir itself, from maildir_write() to maildir_close(); else -1 */
+	char name[MAILDIR_NAME_MAX]; /* below the Maildir, after maildir_link() */
+
+	int fd, tmp_fd, new_fd; /* private from here */
+	bool opened, named, linked;
+	char tmp_name[256];
+	char prefix[260]; /* ".A.B/" or "" */
+};
+void maildir_write(struct maildir_file *file, const struct maildir_part *parts, size_t part_count);
+void maildir_sync(struct maildir_file *const files[], size_t count);
+void maildir_link(struct maildir_file *file);
+void maildir_settle(struct maildir_file *const files[], size_t count);
+void maildir_close(struct maildir_file *file);
 
 /* Opens BASE-confined DIRECTORY; makes the Maildir when CREATE. FOUND: *FD_R; NONE: absent. */
 enum result maildir_open(const struct maildir_target *target, bool create, int *fd_r,

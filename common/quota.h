@@ -32,6 +32,34 @@ enum result quota_peek(int maildir_fd, struct quota *quota, struct error *err) M
 /* Appends one line for a message that was added; MESSAGES may be negative. */
 enum result quota_add(int maildir_fd, int64_t bytes, int64_t messages,
 		      struct error *err) MUST_CHECK;
+/*
+ * A change under the mailbox's lock, which all our deliveries take (daemon and agents), so that
+ * together they never pass the limit. quota_enter() waits for it, counts if need be, and tells
+ * usage and limits; between it and quota_leave() one message is linked, which takes no time.
+ * quota_leave() writes down what has come in (0, 0: nothing) and lets others in. Whoever finds that
+ * the last holder died in between, or that the host was booted since, counts first.
+ */
+struct quota_rules {
+	int64_t limit_bytes, limit_messages; /* 0: unlimited */
+	bool skip_trash;
+	bool always; /* keep the file even if there is no limit */
+	int64_t lock_timeout_ms;
+};
+struct quota_entry {
+	struct quota quota; /* before the change */
+	int maildir_fd;     /* the caller's */
+	int lock_fd;        /* -1: nothing is kept of this mailbox */
+};
+/* FOUND or TEMP. *ENTRY_R is to be left after FOUND only. */
+enum result quota_enter(int maildir_fd, const struct quota_rules *rules, int64_t bytes,
+			struct quota_entry *entry_r, struct error *err) MUST_CHECK;
+/* TEMP: the message is there all the same; the next one counts. */
+enum result quota_leave(struct quota_entry *entry, int64_t bytes, int64_t messages,
+			struct error *err) MUST_CHECK;
+/* Counts the files and writes maildirsize anew, under the lock. */
+enum result quota_recount(int maildir_fd, const struct quota_rules *rules, struct quota *quota_r,
+			  struct error *err) MUST_CHECK;
+
 /* Whether BYTES in one more message fit. */
 bool quota_fits(const struct quota *quota, int64_t bytes);
 

@@ -63,6 +63,8 @@ struct settings {
 		char *base;
 		char *owner;        /* user or user:group */
 		char *subdirectory; /* appended to the schema's mail path, e.g. "Maildir/" */
+		char *identity; /* owner: all files are [mail] owner's; account: the schema's ids */
+		int64_t minimum_uid; /* of an account's own */
 	} mail;
 	struct { /* [lookup] */
 		char *listen;
@@ -88,8 +90,28 @@ struct settings {
 		int64_t max_recipients;
 		int64_t timeout;
 		bool expand_aliases;
-		char *quota_full; /* defer: 452 4.2.2, reject: 552 5.2.2 */
+		char *quota_full;                /* defer: 452 4.2.2, reject: 552 5.2.2 */
+		char *tls_certificate, *tls_key; /* "": STARTTLS is not offered */
+		char *tls;                       /* offer, require; TCP only */
+		char *auth;                      /* required, off; TCP only */
+		char *auth_users;                /* blank separated logins that may deliver */
+		char *auth_mechanisms;
+		bool received; /* add a Received line */
+		int64_t max_hops;
+		char *folders; /* no, existing, create */
+		int64_t folder_max;
+		char *folder_encoding; /* utf-7, utf-8 */
+		char *subscribe;       /* no, dovecot, courier, both */
+		int64_t guard;         /* ms; 0: off */
 	} lmtp;
+	struct {                                        /* [quota] */
+		char *warn;                             /* blank separated percentages; "" = none */
+		char *warn_sender;                      /* in From */
+		char *warn_text;                        /* file; "" = our own text */
+		char *trash;                            /* count, skip */
+		bool publish;                           /* usage into the database */
+		int64_t publish_interval, lock_timeout; /* ms */
+	} quota;
 	struct { /* [policy] */
 		char *listen;
 		char *user;

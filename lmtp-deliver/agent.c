@@ -195,7 +195,7 @@ static void deliver(const struct settings *settings, struct accounts *accounts,
 	else if (getppid() != parent)
 		outcome_set(outcome, 451, "4.3.0", "the calling process is gone");
 	else
-		delivery_store(settings, envelope, message, &recipient, outcome);
+		delivery_store(settings, envelope, message, &recipient, 1, outcome);
 	recipient_free(&recipient);
 }
 

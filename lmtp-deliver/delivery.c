@@ -78,7 +78,7 @@ void recipient_free(struct recipient *recipient)
 	*recipient = (struct recipient){0};
 }
 
-static void count(unsigned code)
+static void count_outcome(unsigned code)
 {
 	metric_add(&deliveries[code < 300 ? 0 : code < 500 ? 1 : 2], 1);
 }
@@ -217,7 +217,7 @@ bool delivery_resolve(const struct settings *settings, struct accounts *accounts
 	if (outcome->code < 500)
 		log_error("deferred to=<%.*s> dsn=%s result=<%s>", (int)len, address,
 			  outcome->status, err.text);
-	count(outcome->code);
+	count_outcome(outcome->code);
 	recipient_free(recipient_r);
 	return false;
 }
@@ -296,8 +296,9 @@ static void store(const struct settings *settings, const struct envelope *envelo
 		  const struct message *message, const struct recipient *recipient,
 		  struct buf *file_r, uint64_t *size_r, struct outcome *outcome, struct error *err)
 {
-	struct maildir_target target = {settings->mail.base, buf_str(&recipient->directory),
-					buf_str(&recipient->folder)};
+	struct maildir_target target = {.base = settings->mail.base,
+					.directory = buf_str(&recipient->directory),
+					.folder = buf_str(&recipient->folder)};
 	struct maildir_part parts[1 + MESSAGE_PARTS_MAX];
 	struct buf header = BUF_INIT;
 	uint64_t virtual_size;
@@ -327,9 +328,9 @@ static void store(const struct settings *settings, const struct envelope *envelo
 	buf_free(&header);
 }
 
-void delivery_store(const struct settings *settings, const struct envelope *envelope,
-		    const struct message *message, const struct recipient *recipient,
-		    struct outcome *outcome)
+static void store_one(const struct settings *settings, const struct envelope *envelope,
+		      const struct message *message, const struct recipient *recipient,
+		      struct outcome *outcome)
 {
 	struct buf file = BUF_INIT;
 	struct error err = {0};
@@ -339,7 +340,7 @@ void delivery_store(const struct settings *settings, const struct envelope *enve
 
 	store(settings, envelope, message, recipient, &file, &size, outcome, &err);
 	metric_observe(&delivery_seconds, deadline_now_us() - begin);
-	count(outcome->code);
+	count_outcome(outcome->code);
 	/* The peer gets the short text, the log the whole one. */
 	logged = *outcome;
 	logged.text = err;
@@ -352,9 +353,17 @@ void delivery_store(const struct settings *settings, const struct envelope *enve
 	buf_free(&file);
 }
 
+void delivery_store(const struct settings *settings, const struct envelope *envelope,
+		    const struct message *message, const struct recipient *recipients, size_t count,
+		    struct outcome *outcomes)
+{
+	for (size_t i = 0; i < count; i++)
+		store_one(settings, envelope, message, &recipients[i], &outcomes[i]);
+}
+
 void delivery_refused(const struct envelope *envelope, const struct message *message,
 		      const struct recipient *recipient, const struct outcome *outcome)
 {
-	count(outcome->code);
+	count_outcome(outcome->code);
 	log_outcome(envelope, message, recipient, outcome, "INBOX", message->size);
 }

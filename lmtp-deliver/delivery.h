@@ -34,8 +34,10 @@ struct recipient {
 void recipient_free(struct recipient *recipient);
 
 struct envelope {
-	const char *sender; /* as it goes into Return-Path, "" for the null sender */
-	int64_t started_ms; /* deadline_now_ms() at its beginning, for the delay in the log */
+	const char *sender;   /* as it goes into Return-Path, "" for the null sender */
+	int64_t started_ms;   /* deadline_now_ms() at its beginning, for the delay in the log */
+	const char *queue_id; /* the client's, from XFORWARD IDENT; "" or NULL when not known */
+	const char *received; /* a whole Received field with its line ends, or "" or NULL */
 };
 
 /*
@@ -47,12 +49,14 @@ bool delivery_resolve(const struct settings *settings, struct accounts *accounts
 		      const char *address, size_t len, struct recipient *recipient_r,
 		      struct outcome *outcome) MUST_CHECK;
 /*
- * Stores a finished message, durably when OUTCOME is 250, and logs one line. Checks the quota
- * before and adds to it after.
+ * Stores a finished message for COUNT recipients, durably for each whose outcome is 250, and logs a
+ * line for each; OUTCOMES has as many. They share their syncs, so whoever must answer one by one
+ * gives some at a time, DELIVERY_BATCH at most.
  */
+#define DELIVERY_BATCH 64
 void delivery_store(const struct settings *settings, const struct envelope *envelope,
-		    const struct message *message, const struct recipient *recipient,
-		    struct outcome *outcome);
+		    const struct message *message, const struct recipient *recipients, size_t count,
+		    struct outcome *outcomes);
 /* Logs and counts an outcome that was decided for a recipient without delivery_store(). */
 void delivery_refused(const struct envelope *envelope, const struct message *message,
 		      const struct recipient *recipient, const struct outcome *outcome);

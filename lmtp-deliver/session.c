@@ -362,7 +362,8 @@ static bool receive_body(struct session *session, struct message *message, struc
 /* One reply per recipient. False: the peer is gone; the recipients left get the message again. */
 static bool deliver(struct session *session, struct message *message, struct outcome *outcome)
 {
-	struct envelope envelope = {buf_str(&session->sender), session->started_ms};
+	struct envelope envelope = {.sender = buf_str(&session->sender),
+				    .started_ms = session->started_ms};
 	struct error err = {0};
 	bool decided;
 
@@ -378,7 +379,8 @@ static bool deliver(struct session *session, struct message *message, struct out
 		if (decided)
 			delivery_refused(&envelope, message, recipient, outcome);
 		else
-			delivery_store(session->settings, &envelope, message, recipient, outcome);
+			delivery_store(session->settings, &envelope, message, recipient, 1,
+				       outcome);
 		reply(session, outcome->code, outcome->status, "<%s> %s",
 		      buf_str(&recipient->address), outcome->text.text);
 		if (!flush(session))

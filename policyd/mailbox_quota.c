@@ -125,7 +125,8 @@ static enum result usage_of_maildir(const struct settings *settings, const struc
 			      .limit_messages = mailbox->quota_messages};
 	struct error ignored;
 	enum result result = mailbox_directory(settings, mailbox, &directory, &ignored);
-	struct maildir_target target = {settings->mail.base, buf_str(&directory), ""};
+	struct maildir_target target = {
+		.base = settings->mail.base, .directory = buf_str(&directory), .folder = ""};
 	int fd = -1;
 
 	if (result == RESULT_FOUND)

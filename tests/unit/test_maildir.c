@@ -155,7 +155,7 @@ static void setup(void)
 	ck_assert_int_eq(mkdir(base, 0700), 0);
 	ck_assert_int_eq(mkdir(outside, 0700), 0);
 	(void)snprintf(directory, sizeof(directory), "%s/example.com/alice/Maildir", base);
-	target = (struct maildir_target){base, directory, ""};
+	target = (struct maildir_target){.base = base, .directory = directory, .folder = ""};
 	event_count = 0;
 	memset(faults, 0, sizeof(faults));
 	err.text[0] = '\0';
