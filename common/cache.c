@@ -27,9 +27,6 @@
 /* A failed allocation inside uthash leaves the entry out; never exit(). */
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
-/* Short chains: each link is a miss of the processor's cache. */
-#undef HASH_BKT_CAPACITY_THRESH
-#define HASH_BKT_CAPACITY_THRESH 4U
 #include <utlist.h>
 
 #include "common/deadline.h"
