@@ -56,12 +56,16 @@ libpostern_daemon_la_SOURCES = \
 	%D%/netstring.c %D%/netstring.h \
 	%D%/policy_attrs.c %D%/policy_attrs.h \
 	%D%/smtp_line.c %D%/smtp_line.h \
+	%D%/smtp_data.c \
 	%D%/endpoint.c %D%/endpoint.h \
 	%D%/tls.c %D%/tls.h \
 	%D%/cache.c %D%/cache.h \
 	%D%/maildir.c %D%/maildir.h \
 	%D%/folder.h %D%/identity.h \
 	%D%/quota.c %D%/quota.h \
+	%D%/quota_count.c %D%/quota_count.h \
+	%D%/quota_lock.c %D%/quota_lock.h \
+	%D%/quota_rules.c %D%/quota_rules.h \
 	%D%/metrics.c %D%/metrics.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/serve.c %D%/serve.h %D%/serve_engine.h \

@@ -2,22 +2,19 @@
  * quota - the Maildir++ file `maildirsize`
  *
  * The file is a cache that every writer of the Maildir appends to; whoever cannot trust it counts
- * the files and replaces it. It is never synced: after a crash a lost line is a few bytes too few
- * until the next recount.
+ * the files and replaces it. It is never synced: the lock's file tells when lines may be lost.
  *
  * The limit in the first line is printed as Dovecot prints it (a part that is unlimited is left
  * out), because each side recounts when it finds another limit than its own.
  *
- * Known gaps: check and append are two steps, so deliveries at the same moment may together pass
- * the limit. A message that another process published but did not yet append is counted twice by a
- * recount at that moment, and one appended to the file that a recount replaces is not counted. All
- * mend at the next recount.
+ * Known gaps: writers without our lock (an IMAP server, other agents) may publish a message while
+ * we count and append to the file after that, so that it counts twice until the next count; and
+ * what they append to a file that we are replacing does not count.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,6 +27,8 @@
 
 #include "common/io.h"
 #include "common/quota.h"
+#include "common/quota_count.h"
+#include "common/quota_lock.h"
 #include "common/secret.h"
 
 #define FILE_NAME      "maildirsize"
@@ -154,116 +153,6 @@ static enum result read_file(int maildir_fd, struct quota *quota, bool *fresh_r,
 	return RESULT_FOUND;
 }
 
-/* The size in the file name's last ",S=" before ':', or the file's own. -1: gone meanwhile. */
-static int64_t file_bytes(int fd, const char *name)
-{
-	const char *end = name + strcspn(name, ":"), *size = NULL;
-	struct stat st;
-
-	for (const char *at = name; (at = strstr(at, ",S=")) && at < end; at += 3)
-		size = at + 3;
-	if (size && *size >= '0' && *size <= '9') {
-		char *rest;
-		long long value;
-
-		errno = 0;
-		value = strtoll(size, &rest, 10);
-		if (errno == 0 && (*rest == '\0' || *rest == ',' || *rest == ':'))
-			return value;
-	}
-	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
-		return -1;
-	return st.st_size;
-}
-
-/* Adds the files of new/ or cur/, and folds the directory's time into *NEWEST. -1 with errno. */
-static int count_directory(int folder_fd, const char *name, struct quota *quota,
-			   struct timespec *newest)
-{
-	int fd = openat(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-	struct dirent *entry;
-	DIR *dir;
-
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -1;
-	if (fstat(fd, &st) != 0 || !(dir = fdopendir(fd))) {
-		(void)close(fd);
-		return -1;
-	}
-	if (st.st_mtim.tv_sec > newest->tv_sec ||
-	    (st.st_mtim.tv_sec == newest->tv_sec && st.st_mtim.tv_nsec > newest->tv_nsec))
-		*newest = st.st_mtim;
-	while (errno = 0, (entry = readdir(dir))) {
-		int64_t bytes = entry->d_name[0] == '.' ? -1 : file_bytes(fd, entry->d_name);
-
-		if (bytes < 0)
-			continue;
-		if (!add(&quota->used_bytes, bytes))
-			quota->used_bytes = INT64_MAX;
-		quota->used_messages++;
-	}
-	if (errno != 0) {
-		int saved = errno;
-
-		(void)closedir(dir);
-		errno = saved;
-		return -1;
-	}
-	return closedir(dir);
-}
-
-static int count_folder(int fd, struct quota *quota, struct timespec *newest)
-{
-	if (count_directory(fd, "new", quota, newest) != 0)
-		return -1;
-	return count_directory(fd, "cur", quota, newest);
-}
-
-/* Counts the INBOX and every ".folder". -1 with errno. */
-static int count_all(int maildir_fd, struct quota *quota, struct timespec *newest)
-{
-	int fd = openat(maildir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-	struct dirent *entry;
-	DIR *dir;
-
-	quota->used_bytes = 0;
-	quota->used_messages = 0;
-	*newest = (struct timespec){0};
-	if (fd < 0)
-		return -1;
-	dir = fdopendir(fd);
-	if (!dir) {
-		(void)close(fd);
-		return -1;
-	}
-	rc = count_folder(fd, quota, newest);
-	while (rc == 0 && (errno = 0, (entry = readdir(dir)))) {
-		int folder_fd;
-
-		if (entry->d_name[0] != '.' || entry->d_name[1] == '\0' || entry->d_name[1] == '.')
-			continue;
-		folder_fd =
-			openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (folder_fd >= 0) {
-			rc = count_folder(folder_fd, quota, newest);
-			(void)close(folder_fd);
-		} else if (errno != ENOTDIR && errno != ELOOP && errno != ENOENT) {
-			rc = -1;
-		}
-	}
-	if (rc == 0 && errno != 0)
-		rc = -1;
-	if (rc != 0) {
-		int saved = errno;
-
-		(void)closedir(dir);
-		errno = saved;
-		return -1;
-	}
-	return closedir(dir);
-}
-
 static void print_file(struct buf *out, const struct quota *quota)
 {
 	if (quota->limit_bytes > 0 || quota->limit_messages <= 0)
@@ -309,19 +198,19 @@ static int write_file(int maildir_fd, const struct quota *quota)
  * Counts and replaces the file. When messages come and go all the time, the last count is taken,
  * but the file is removed, so that the next reader counts again.
  */
-static enum result recount(int maildir_fd, struct quota *quota, struct error *err)
+static enum result recount(int maildir_fd, bool skip_trash, struct quota *quota, struct error *err)
 {
 	for (int round = 0; round < RECOUNT_ROUNDS; round++) {
 		struct timespec before, after;
 		struct quota again = *quota;
 
-		if (count_all(maildir_fd, quota, &before) != 0)
+		if (quota_count(maildir_fd, skip_trash, quota, &before) != 0)
 			return result_error(err, RESULT_TEMP, "count messages for quota: %s",
 					    strerror(errno));
 		if (write_file(maildir_fd, quota) != 0)
 			return result_error(err, RESULT_TEMP, "write " FILE_NAME ": %s",
 					    strerror(errno));
-		if (count_all(maildir_fd, &again, &after) != 0)
+		if (quota_count(maildir_fd, skip_trash, &again, &after) != 0)
 			return result_error(err, RESULT_TEMP, "count messages for quota: %s",
 					    strerror(errno));
 		if (before.tv_sec == after.tv_sec && before.tv_nsec == after.tv_nsec &&
@@ -340,7 +229,7 @@ enum result quota_check(int maildir_fd, struct quota *quota, int64_t bytes, stru
 
 	if (result == RESULT_NONE ||
 	    (result == RESULT_FOUND && !fresh && !quota_fits(quota, bytes)))
-		return recount(maildir_fd, quota, err);
+		return recount(maildir_fd, false, quota, err);
 	return result;
 }
 
@@ -380,6 +269,82 @@ enum result quota_add(int maildir_fd, int64_t bytes, int64_t messages, struct er
 	if (rc != 0)
 		return result_error(err, RESULT_TEMP, FILE_NAME ": append: %s", strerror(saved));
 	return RESULT_FOUND;
+}
+
+/* Believes the file or counts, as CLEAN and its own state say. */
+static enum result read_or_count(int maildir_fd, const struct quota_rules *rules, int64_t bytes,
+				 bool clean, struct quota *quota, struct error *err)
+{
+	bool fresh = false;
+	enum result result = RESULT_NONE;
+
+	if (clean)
+		result = read_file(maildir_fd, quota, &fresh, err);
+	if (result == RESULT_NONE ||
+	    (result == RESULT_FOUND && !fresh && !quota_fits(quota, bytes)))
+		result = recount(maildir_fd, rules->skip_trash, quota, err);
+	return result;
+}
+
+enum result quota_enter(int maildir_fd, const struct quota_rules *rules, int64_t bytes,
+			struct quota_entry *entry_r, struct error *err)
+{
+	bool clean = false;
+	enum result result;
+
+	*entry_r = (struct quota_entry){.maildir_fd = maildir_fd, .lock_fd = -1};
+	if (rules->limit_bytes <= 0 && rules->limit_messages <= 0 && !rules->always)
+		return RESULT_FOUND;
+	entry_r->quota.limit_bytes = rules->limit_bytes > 0 ? rules->limit_bytes : 0;
+	entry_r->quota.limit_messages = rules->limit_messages > 0 ? rules->limit_messages : 0;
+	result = quota_lock(maildir_fd, rules->lock_timeout_ms, &entry_r->lock_fd, &clean, err);
+	if (result != RESULT_FOUND)
+		return result;
+	result = read_or_count(maildir_fd, rules, bytes, clean, &entry_r->quota, err);
+	if (result == RESULT_FOUND)
+		result = quota_lock_mark(entry_r->lock_fd, true, err);
+	if (result != RESULT_FOUND) {
+		(void)close(entry_r->lock_fd);
+		entry_r->lock_fd = -1;
+	}
+	return result;
+}
+
+enum result quota_leave(struct quota_entry *entry, int64_t bytes, int64_t messages,
+			struct error *err)
+{
+	enum result result = RESULT_FOUND;
+
+	if (entry->lock_fd < 0)
+		return RESULT_FOUND;
+	if (bytes != 0 || messages != 0)
+		result = quota_add(entry->maildir_fd, bytes, messages, err);
+	/* Else the mark stays, and the next one counts. */
+	if (result == RESULT_FOUND)
+		result = quota_lock_mark(entry->lock_fd, false, err);
+	(void)close(entry->lock_fd);
+	entry->lock_fd = -1;
+	return result;
+}
+
+enum result quota_recount(int maildir_fd, const struct quota_rules *rules, struct quota *quota_r,
+			  struct error *err)
+{
+	bool clean;
+	int lock_fd;
+	enum result result = quota_lock(maildir_fd, rules->lock_timeout_ms, &lock_fd, &clean, err);
+
+	if (result != RESULT_FOUND)
+		return result;
+	*quota_r = (struct quota){
+		.limit_bytes = rules->limit_bytes > 0 ? rules->limit_bytes : 0,
+		.limit_messages = rules->limit_messages > 0 ? rules->limit_messages : 0,
+	};
+	result = recount(maildir_fd, rules->skip_trash, quota_r, err);
+	if (result == RESULT_FOUND)
+		result = quota_lock_mark(lock_fd, false, err);
+	(void)close(lock_fd);
+	return result;
 }
 
 bool quota_fits(const struct quota *quota, int64_t bytes)

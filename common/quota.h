@@ -2,7 +2,7 @@
  * Maildir++ quota: the file `maildirsize` as Courier and Dovecot read it. First line: the limit,
  * "<bytes>S,<count>C"; then lines "bytes count", signed. Over 5,120 bytes, or missing, or for
  * another limit: recounted from the files' S= or sizes (T-flagged files and .Trash do count, as in
- * Dovecot's default).
+ * Dovecot's default, unless the rules skip them).
  */
 #ifndef POSTERN_QUOTA_H
 #define POSTERN_QUOTA_H
