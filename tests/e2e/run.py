@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the end-to-end tests: `run.py [--sanitized] [--jobs N] [NAME...]`.
+"""Runs the end-to-end tests: `run.py [--sanitized address|thread] [NAME...]`.
 
 A test is a function test_* of a module test_*.py in this folder; NAME selects modules (without
 "test_" and ".py") or single functions. Each module runs in a process of its own. --sanitized runs
-the modules that carry SANITIZED = True: the ones worth their time under ASan or TSan. Environment:
+the modules whose SANITIZED names that sanitizer: those worth their time under it. Environment:
 POSTERN_BUILD, the build directory of the programs; POSTERN_PLUGIN_BUILD, that of the SASL plugin.
 """
 
@@ -69,7 +69,7 @@ def stop(*unused):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--sanitized", action="store_true")
+    parser.add_argument("--sanitized", choices=("address", "thread"))
     parser.add_argument("--jobs", type=int, default=3)
     parser.add_argument("--module", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*")
@@ -87,7 +87,7 @@ def main():
                   if {test, test[5:]} & set(arguments.names)]
         if arguments.names and not wanted and not {name, name[5:]} & set(arguments.names):
             continue
-        if arguments.sanitized and not getattr(module, "SANITIZED", False):
+        if arguments.sanitized and arguments.sanitized not in getattr(module, "SANITIZED", ()):
             continue
         selected.append((name, wanted or functions(module), wanted))
     if not selected:

@@ -10,7 +10,7 @@ from rig.dialogue import Dialogue, send
 from rig.host import OWNER, Host
 from rig.process import wait_for
 
-SANITIZED = True
+SANITIZED = ("address",)
 
 BODY = b"From: someone@remote.test\r\nSubject: bad\r\n\r\nhello\r\n"
 ALICE = "alice@example.com"

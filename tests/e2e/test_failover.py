@@ -12,7 +12,7 @@ from rig.host import Host, fixtures, mariadb
 from rig.process import free_port, wait_for
 from rig.socketmap import Socketmap
 
-SANITIZED = True
+SANITIZED = ("thread",)
 SANITIZERS = "check-asan" in os.environ.get("POSTERN_BUILD", "") or \
     "check-tsan" in os.environ.get("POSTERN_BUILD", "")
 

@@ -8,7 +8,7 @@ from rig import TOP
 from rig.host import Host
 from rig.process import wait_for
 
-SANITIZED = True
+SANITIZED = ("address",)
 
 WORDS = {"NOTFOUND": "notfound", "PERM": "error", "TEMP": "error"}
 

@@ -13,7 +13,7 @@ from rig.process import wait_for
 sys.path.insert(0, os.path.join(TOP, "tests", "messages"))
 import make  # noqa: E402
 
-SANITIZED = True
+SANITIZED = ("address", "thread")
 
 ADDED = re.compile(rb"\A(?:(?:Return-Path|X-Original-To|Delivered-To): [^\n]*\n)+")
 NAME = re.compile(r",S=(\d+),W=(\d+)")

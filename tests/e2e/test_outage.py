@@ -8,7 +8,7 @@ from rig.dialogue import Dialogue, auth_login, auth_plain, send
 from rig.host import Host
 from rig.process import wait_for
 
-SANITIZED = True
+SANITIZED = ("thread",)
 
 BODY = b"From: someone@remote.test\r\nMessage-ID: <%s@remote.test>\r\nSubject: outage\r\n\r\nhello\r\n"
 

@@ -4,7 +4,7 @@ from rig.dialogue import Dialogue, auth_plain, send
 from rig.host import Host
 from rig.process import wait_for
 
-SANITIZED = True
+SANITIZED = ("thread",)
 
 BODY = b"From: alice@example.com\r\nSubject: limit\r\n\r\nhello\r\n"
 

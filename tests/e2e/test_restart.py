@@ -9,7 +9,7 @@ from rig.dialogue import Dialogue, auth_plain, send
 from rig.host import Host, program, sanitizer_environment
 from rig.process import wait_for
 
-SANITIZED = True
+SANITIZED = ("address", "thread")
 
 BODY = b"From: someone@remote.test\r\nMessage-ID: <%s@remote.test>\r\nSubject: load\r\n\r\nhello\r\n"
 

@@ -9,7 +9,7 @@ from rig.host import Host
 from rig.process import check
 from rig.socketmap import Socketmap
 
-SANITIZED = True
+SANITIZED = ("address",)
 
 MAPS = ("virtual_mailbox_domains", "virtual_mailbox_maps", "virtual_alias_maps", "relay_domains",
         "relay_recipient_maps", "transport_maps", "smtpd_sender_login_maps", "recipient_bcc_maps",

@@ -4,7 +4,7 @@ from rig.dialogue import Dialogue, auth_login, auth_plain, send
 from rig.host import Host
 from rig.process import wait_for
 
-SANITIZED = True
+SANITIZED = ("address",)
 
 PASSWORD = {"alice@example.com": "alice-password", "heidi@example.com": "pass word{}",
             "carol@example.com": "carol-password", "bob@example.com": "bob-password",
