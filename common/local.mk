@@ -49,6 +49,7 @@ libpostern_daemon_la_SOURCES = \
 	%D%/accounts_change.c %D%/accounts_change.h \
 	%D%/accounts_edit.c %D%/accounts_edit.h \
 	%D%/accounts_create.c \
+	%D%/account_usage.c %D%/account_usage.h \
 	%D%/accounts_edit_alias.c \
 	%D%/site_map.c %D%/site_map.h \
 	%D%/maps.c %D%/maps.h \

@@ -55,6 +55,7 @@ static const struct query_spec specs[] = {
 	{"relay_recipients", "domain", "name", false},
 	{"transport", KEY_PARAMS, "address transport", false},
 	{"usage", KEY_PARAMS, "address bytes", false},
+	{"usage_set", "address bytes messages", "", false},
 	{"recipient_bcc", KEY_PARAMS, "address target", false},
 	{"sender_bcc", KEY_PARAMS, "address target", false},
 	{"sender_relayhost", KEY_PARAMS, "address relayhost", false},

@@ -380,6 +380,25 @@ static void check_mail(struct check *check, const struct settings *settings)
 		mistake(check, "[schema] preset: needs a name or a path");
 }
 
+static void check_quota(struct check *check, const struct settings *settings)
+{
+	const char *cursor = settings->quota.warn;
+	char word[16];
+	int64_t percent;
+
+	while (conf_next_word(&cursor, word, sizeof(word)))
+		if (!conf_parse_integer(word, &percent) || percent < 1 || percent > 100)
+			mistake(check, "[quota] warn: \"%s\" is not a percentage from 1 to 100",
+				word);
+	if (cursor == NULL)
+		mistake(check, "[quota] warn: \"%.80s\": percentages from 1 to 100, such as 80 90",
+			settings->quota.warn);
+	if (settings->quota.warn_sender[0] == '\0' ||
+	    strpbrk(settings->quota.warn_sender, " \t<>,") != NULL)
+		mistake(check, "[quota] warn_sender: \"%.80s\" is not one address",
+			settings->quota.warn_sender);
+}
+
 static void check_template(struct check *check, const struct settings_map *map, const char *key,
 			   const char *text, bool result)
 {
@@ -442,6 +461,7 @@ enum result settings_load(const char *file, struct settings *settings_r, struct 
 	read_password(&check, settings_r);
 	check_address(&check, settings_r);
 	check_mail(&check, settings_r);
+	check_quota(&check, settings_r);
 	for (size_t i = 0; i < settings_r->map_count; i++)
 		check_map(&check, settings_r, &settings_r->maps[i]);
 	if (!check.failed)
