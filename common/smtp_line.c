@@ -1,10 +1,10 @@
 /*
- * smtp_line - command lines, MAIL and RCPT arguments, and message data of SMTP and LMTP
+ * smtp_line - command lines and their arguments, of SMTP and LMTP
  *
  * Lenient where a stock client or old mail needs it: a..b@ and .a@, local parts of any length that
  * fits, 8-bit bytes without SMTPUTF8, SIZE beyond 64 bits (taken as the largest number). Strict
  * where two readers might disagree: no blank before "<", one "@", no control characters in
- * addresses (also not hidden in xtext), and one way only to end a message.
+ * addresses (also not hidden in xtext).
  *
  * DSN is not announced: ENVID and ORCPT are kept, RET and NOTIFY are checked and dropped.
  */
@@ -20,19 +20,25 @@
 #define PATH_MAX_LEN  1000
 #define ENVID_MAX_LEN 100
 
-enum parse smtp_line_parse(const char *data, size_t len, size_t *line_len_r, size_t *used_r)
+enum parse smtp_line_parse_max(const char *data, size_t len, size_t max, size_t *line_len_r,
+			       size_t *used_r)
 {
-	size_t limit = len < SMTP_LINE_MAX ? len : SMTP_LINE_MAX, end;
+	size_t limit = len < max ? len : max, end;
 	const char *newline = limit > 0 ? memchr(data, '\n', limit) : NULL;
 
 	*line_len_r = 0;
 	*used_r = 0;
 	if (newline == NULL)
-		return len >= SMTP_LINE_MAX ? PARSE_BAD : PARSE_MORE;
+		return len >= max ? PARSE_BAD : PARSE_MORE;
 	end = (size_t)(newline - data);
 	*used_r = end + 1;
 	*line_len_r = end > 0 && data[end - 1] == '\r' ? end - 1 : end;
 	return PARSE_OK;
+}
+
+enum parse smtp_line_parse(const char *data, size_t len, size_t *line_len_r, size_t *used_r)
+{
+	return smtp_line_parse_max(data, len, SMTP_LINE_MAX, line_len_r, used_r);
 }
 
 enum parse smtp_line_discard(const char *data, size_t len, size_t *used_r)
@@ -186,8 +192,7 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* Decodes +HH. False: malformed, or a control character comes out (it would end up in headers). */
-static bool xtext_decode(const char *text, size_t len, struct buf *out)
+bool smtp_xtext_decode(const char *text, size_t len, struct buf *out)
 {
 	for (size_t i = 0; i < len; i++) {
 		int c = (unsigned char)text[i];
@@ -236,12 +241,12 @@ static bool auth_value(const char *value, size_t len, struct smtp_path *path)
 {
 	if (is_word(value, len, "<>"))
 		return true;
-	return len > 0 && xtext_decode(value, len, &path->auth);
+	return len > 0 && smtp_xtext_decode(value, len, &path->auth);
 }
 
 static bool envid_value(const char *value, size_t len, struct smtp_path *path)
 {
-	return len > 0 && len <= ENVID_MAX_LEN && xtext_decode(value, len, &path->envid);
+	return len > 0 && len <= ENVID_MAX_LEN && smtp_xtext_decode(value, len, &path->envid);
 }
 
 static bool ret_value(const char *value, size_t len, struct smtp_path *path)
@@ -289,8 +294,8 @@ static bool orcpt_value(const char *value, size_t len, struct smtp_path *path)
 	type = (size_t)(semicolon - value);
 	text = len - type - 1;
 	if (is_word(value, type, "rfc822"))
-		return xtext_decode(semicolon + 1, text, &path->orcpt);
-	good = is_word(value, type, "utf-8") || xtext_decode(semicolon + 1, text, &other);
+		return smtp_xtext_decode(semicolon + 1, text, &path->orcpt);
+	good = is_word(value, type, "utf-8") || smtp_xtext_decode(semicolon + 1, text, &other);
 	buf_free(&other);
 	return good;
 }
@@ -373,110 +378,29 @@ enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const cha
 	return SMTP_PATH_OK;
 }
 
-/* Where the parser of a message stands; START is also the state after each CRLF. */
-enum {
-	DATA_START,  /* at the start of a line */
-	DATA_TEXT,   /* within a line */
-	DATA_CR,     /* after a CR that is not given out yet */
-	DATA_DOT,    /* after a leading dot, which is dropped unless the message ends */
-	DATA_DOT_CR, /* after a leading dot and a CR */
-	DATA_END,
-	DATA_LAST_CR = 8, /* flag: the last byte given out was a CR */
-};
-
-static void data_put(struct smtp_data *data, struct buf *out, char c)
+bool smtp_bdat_parse(const char *argument, size_t len, uint64_t *size_r, bool *last_r)
 {
-	buf_putc(out, c);
-	data->body_size++;
-	data->virtual_size++;
-	if (c == '\n' && (data->state & DATA_LAST_CR) == 0)
-		data->virtual_size++;
-	data->state = c == '\r' ? data->state | DATA_LAST_CR : data->state & ~DATA_LAST_CR;
-}
-
-static void data_enter(struct smtp_data *data, int state)
-{
-	data->state = (data->state & DATA_LAST_CR) | state;
-}
-
-/* A byte that is neither dropped nor held back: give it out and go to the state it leads to. */
-static void data_text(struct smtp_data *data, struct buf *out, char c)
-{
-	if (c == '\r') {
-		data_enter(data, DATA_CR);
-		return;
-	}
-	data_put(data, out, c);
-	data_enter(data, DATA_TEXT);
-}
-
-static void data_byte(struct smtp_data *data, struct buf *out, char c)
-{
-	switch (data->state & ~DATA_LAST_CR) {
-	case DATA_START:
-		if (c == '.')
-			data_enter(data, DATA_DOT);
-		else
-			data_text(data, out, c);
-		return;
-	case DATA_CR:
-		if (c == '\n') {
-			data_put(data, out, c);
-			data_enter(data, DATA_START);
-			return;
-		}
-		data_put(data, out, '\r');
-		data_text(data, out, c);
-		return;
-	case DATA_DOT:
-		if (c == '\r')
-			data_enter(data, DATA_DOT_CR);
-		else
-			data_text(data, out, c);
-		return;
-	case DATA_DOT_CR:
-		if (c == '\n') {
-			data_enter(data, DATA_END);
-			return;
-		}
-		data_put(data, out, '\r');
-		data_text(data, out, c);
-		return;
-	default:
-		data_text(data, out, c);
-	}
-}
-
-/* Bytes at DATA that go out unchanged from within a line: everything up to the next CR. */
-static size_t data_run(struct smtp_data *data, const char *at, size_t len, struct buf *out)
-{
-	const char *cr = memchr(at, '\r', len);
-	size_t run = cr != NULL ? (size_t)(cr - at) : len;
-
-	if ((data->state & ~DATA_LAST_CR) != DATA_TEXT || (data->state & DATA_LAST_CR) != 0)
-		return 0;
-	buf_append(out, at, run);
-	data->body_size += run;
-	data->virtual_size += run;
-	for (size_t i = 0; i < run; i++)
-		data->virtual_size += at[i] == '\n';
-	return run;
-}
-
-enum parse smtp_data_parse(struct smtp_data *data_state, const char *data, size_t len,
-			   struct buf *out, size_t *used_r)
-{
+	uint64_t size = 0;
 	size_t at = 0;
 
-	while (at < len && (data_state->state & ~DATA_LAST_CR) != DATA_END) {
-		size_t run = data_run(data_state, data + at, len - at, out);
+	while (len > 0 && blank(argument[len - 1]))
+		len--;
+	for (; at < len && argument[at] >= '0' && argument[at] <= '9'; at++) {
+		unsigned digit = (unsigned)(argument[at] - '0');
 
-		if (run == 0) {
-			data_byte(data_state, out, data[at]);
-			run = 1;
-		}
-		at += run;
+		if (size > ((uint64_t)INT64_MAX - digit) / 10)
+			return false;
+		size = size * 10 + digit;
 	}
-	*used_r = at;
-	return (data_state->state & ~DATA_LAST_CR) == DATA_END ? PARSE_OK : PARSE_MORE;
+	if (at == 0)
+		return false;
+	*size_r = size;
+	*last_r = at < len;
+	if (at == len)
+		return true;
+	if (!blank(argument[at]))
+		return false;
+	while (at < len && blank(argument[at]))
+		at++;
+	return is_word(argument + at, len - at, "LAST");
 }

@@ -11,7 +11,8 @@
 #include "common/buf.h"
 #include "common/netstring.h"
 
-#define SMTP_LINE_MAX 4096 /* a command line with its CRLF */
+#define SMTP_LINE_MAX      4096  /* a command line with its CRLF */
+#define SMTP_AUTH_LINE_MAX 12288 /* the same of AUTH, and of a response to a challenge (RFC 4954) */
 
 /*
  * A command line ends with LF, a CR before it is taken off. OK: *LINE_LEN_R bytes at DATA without
@@ -19,6 +20,9 @@
  * the next LF (smtp_line_discard).
  */
 enum parse smtp_line_parse(const char *data, size_t len, size_t *line_len_r, size_t *used_r);
+/* The same with another limit than SMTP_LINE_MAX. */
+enum parse smtp_line_parse_max(const char *data, size_t len, size_t max, size_t *line_len_r,
+			       size_t *used_r);
 /* Takes bytes off up to and with the next LF: OK when it was there, else MORE. */
 enum parse smtp_line_discard(const char *data, size_t len, size_t *used_r);
 
@@ -72,6 +76,15 @@ enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const cha
 				     struct smtp_path *path_r);
 
 /*
+ * Appends TEXT with its +HH decoded. False: malformed, or a control character comes out, which must
+ * not get into headers and logs.
+ */
+bool smtp_xtext_decode(const char *text, size_t len, struct buf *out);
+
+/* BDAT's argument, "SIZE" or "SIZE LAST" (RFC 3030). False: malformed, or over 63 bits. */
+bool smtp_bdat_parse(const char *argument, size_t len, uint64_t *size_r, bool *last_r);
+
+/*
  * The message after 354: takes bytes off as they come and gives the body as it is to be stored:
  * CRLF becomes LF, a leading dot is removed at the start and after CRLF only, a bare CR or bare LF
  * and NUL stay as they are, and only CRLF "." CRLF (or "." CRLF at the start) ends it.
@@ -87,5 +100,15 @@ struct smtp_data {
  */
 enum parse smtp_data_parse(struct smtp_data *data_state, const char *data, size_t len,
 			   struct buf *out, size_t *used_r);
+
+/*
+ * The bytes of chunks, one after the other: CRLF becomes LF, also where a chunk ends between the
+ * two; everything else stays, dots too. Appends to OUT; END gives a CR that was held back.
+ */
+struct smtp_chunk {
+	bool held_cr; /* zero-initialise */
+};
+void smtp_chunk_parse(struct smtp_chunk *chunk, const char *data, size_t len, struct buf *out);
+void smtp_chunk_end(struct smtp_chunk *chunk, struct buf *out);
 
 #endif
