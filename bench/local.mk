@@ -1,6 +1,12 @@
-# The yardstick of scripts/bench; it is built with everything else so that it cannot rot.
-noinst_PROGRAMS += %D%/null_socketmap
+# The yardsticks and clients of scripts/bench; they are built with everything else so that they
+# cannot rot.
+noinst_PROGRAMS += %D%/null_socketmap %D%/fs_limit %D%/spawn
 %C%_null_socketmap_SOURCES = %D%/null_socketmap.c
 %C%_null_socketmap_LDADD =
+%C%_fs_limit_SOURCES = %D%/fs_limit.c
+%C%_fs_limit_LDADD =
+%C%_spawn_SOURCES = %D%/spawn.c
+%C%_spawn_LDADD =
 
-EXTRA_DIST += %D%/README.md %D%/lookup.py %D%/sides.py
+EXTRA_DIST += %D%/README.md %D%/lookup.py %D%/delivery.py %D%/delivery_sides.py %D%/report.py \
+	%D%/sides.py

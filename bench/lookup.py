@@ -8,21 +8,19 @@ builds; bench/README.md says how to read it.
 Exit: 0 all targets met, 1 some missed, 2 not everything could be measured.
 """
 
-import argparse
 import contextlib
 import os
-import platform
 import random
 import resource
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
+import report
 import sides
+from report import say, table
 
 MIB = 1 << 20
 SMALL, LARGE = 100_000, 10_000_000
@@ -35,10 +33,6 @@ FOREVER = {"positive_ttl": "1h", "negative_ttl": "1h", "cache_size": "256M"}
 NEVER = {"positive_ttl": "0", "negative_ttl": "0"}
 # Maps with which the cache is filled, in this order, until it must be full.
 FILL = (MAP, "virtual_alias_maps", "home", "quota", "uid", "gid", "transport_maps")
-
-
-def say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 class Bench:
@@ -234,29 +228,14 @@ class Bench:
 
     # The report
 
-    def describe_machine(self):
-        model = "unknown processor"
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
-            for line in info:
-                if line.startswith("model name"):
-                    model = line.partition(":")[2].strip()
-        postfix = subprocess.run(["postconf", "-dh", "mail_version"], stdout=subprocess.PIPE,
-                                 encoding="ascii", check=True).stdout.strip()
-        print(f"Machine: {os.cpu_count()} cores, {model}; {platform.system()} "
-              f"{platform.release()}; load at start {self.load[0]:.2f}")
-        print(f"Versions: Postfix {postfix}, MariaDB {self.database.version()}; buffer pool "
-              f"{self.pool_mib} MiB")
-        if self.load[0] > 0.5:
-            print("Others are at work on this machine: take the figures for hints.")
-
     def report(self):
         print()
-        self.describe_machine()
+        report.machine(self.load)
+        print(f"Versions: Postfix {report.postfix_version()}, MariaDB {self.database.version()}; "
+              f"buffer pool {self.pool_mib} MiB")
         print(f"Medians of {self.rounds} rounds; clients: postmap -q -; map: {MAP}; "
               f"{SMALL:,} mailboxes in {SMALL // sides.PER_DOMAIN:,} domains\n")
-        table([("", "target", "measured", "verdict")]
-              + [(what, target, measured, "met" if met else "MISSED")
-                 for what, target, measured, met in self.rows])
+        report.verdicts(self.rows)
         print()
         table([("lookups per second", "clients", "median", "least", "most")]
               + [(side, str(count), f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}",
@@ -333,43 +312,17 @@ def new_client(name, number):
         return time.perf_counter() - start
 
 
-def table(rows):
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for number, row in enumerate(rows):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
-        if number == 0:
-            print("  ".join("-" * width for width in widths))
-
-
 def main():
-    parser = argparse.ArgumentParser(description="Measures postfix-lookup beside its peers.")
-    parser.add_argument("--build", required=True, help="the folder of the built programs")
-    parser.add_argument("--quick", action="store_true",
-                        help="shorter, and without the 10 million mailboxes")
-    parser.add_argument("--rounds", type=int, help="of each measurement (5, quick: 3)")
-    arguments = parser.parse_args()
-    arguments.build = os.path.abspath(arguments.build)
-    if arguments.rounds is not None and arguments.rounds < 1:
-        parser.error("--rounds: at least 1")
-    if os.geteuid() != 0:
-        parser.error("a private Postfix needs root")
+    arguments = report.arguments_of(report.parser(
+        "Measures postfix-lookup beside its peers.", "shorter, and without the 10 million mailboxes"))
     allow_descriptors(IDLE + 1000)
-    sides.end_on_signals()
-    folder = tempfile.mkdtemp(prefix="postern-bench-")
-    os.chmod(folder, 0o755)
-    try:
+
+    def make_bench(folder):
         bench = Bench(folder, arguments)
         if arguments.quick:
             bench.notes.append("10 million mailboxes: not measured (--quick)")
-        return bench.run()
-    except KeyboardInterrupt as reason:
-        say(f"interrupted: {reason}")
-        return 2
-    except AssertionError as problem:
-        say(f"not measured: {problem}")
-        return 2
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return bench
+    return report.run(make_bench)
 
 
 if __name__ == "__main__":

@@ -138,13 +138,19 @@ def lookup_daemon(folder, build, database, name, **lookup):
         "log": {"level": "warning"},
         "metrics": {"listen": ""},
     }
-    config = os.path.join(home, "postern.ini")
-    with open(config, "w", encoding="ascii", opener=private) as out:
+    config = write_config(home, sections)
+    return Server(Daemon("postfix-lookup", [os.path.join(build, "postfix-lookup", "postfix-lookup"),
+                                            "-c", config], home), keys["listen"])
+
+
+def write_config(folder, sections):
+    """{section: {key: value}} as FOLDER/postern.ini, whose name it returns."""
+    name = os.path.join(folder, "postern.ini")
+    with open(name, "w", encoding="ascii", opener=private) as out:
         for section, values in sections.items():
             out.write(f"[{section}]\n")
             out.writelines(f"{key} = {value}\n" for key, value in values.items())
-    return Server(Daemon("postfix-lookup", [os.path.join(build, "postfix-lookup", "postfix-lookup"),
-                                            "-c", config], home), keys["listen"])
+    return name
 
 
 def private(name, flags):
@@ -229,15 +235,25 @@ def processor_seconds(pids):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def children(parent, name):
-    """Ids of PARENT's children that run NAME."""
+def family_seconds(master):
+    """Processor seconds of a process and its children, also of those for which it has waited."""
+    with open(f"/proc/{master}/stat", encoding="ascii", errors="replace") as status:
+        fields = status.read().rpartition(")")[2].split()
+    waited = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return waited + processor_seconds([master, *children(master)])
+
+
+def children(parent, name=None):
+    """Ids of PARENT's children, or only of those that run NAME."""
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         with contextlib.suppress(OSError):
             with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as status:
                 head, _, rest = status.read().rpartition(")")
-            if head.endswith(f"({name}") and int(rest.split()[1]) == parent:
+            if name is not None and not head.endswith(f"({name}"):
+                continue
+            if int(rest.split()[1]) == parent:
                 yield int(entry)
 
 
