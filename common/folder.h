@@ -28,7 +28,7 @@ bool folder_name_encode(const char *name, bool utf8, struct buf *name_r) MUST_CH
 /*
  * The directory name of the folder that NAME means: an exact match, else the one that matches
  * without regard to case. FOUND; NONE: take the INBOX; TEMP. With RULES->create a new one is made
- * and synced, tmp/ last, and subscribed.
+ * and synced, tmp/ last, and subscribed. After TEMP errno tells the failure as well.
  */
 enum result folder_find(int maildir_fd, const char *name, const struct folder_rules *rules,
 			struct buf *name_r, struct error *err) MUST_CHECK;

@@ -61,8 +61,14 @@ libpostern_daemon_la_SOURCES = \
 	%D%/endpoint.c %D%/endpoint.h \
 	%D%/tls.c %D%/tls.h \
 	%D%/cache.c %D%/cache.h \
+	%D%/identity.c %D%/identity.h \
+	%D%/folder.c %D%/folder.h \
+	%D%/folder_directory.c %D%/folder_directory.h \
+	%D%/folder_name.c %D%/folder_name.h \
+	%D%/folder_subscribe.c %D%/folder_subscribe.h \
 	%D%/maildir.c %D%/maildir.h \
-	%D%/folder.h %D%/identity.h \
+	%D%/maildir_batch.c \
+	%D%/maildir_open.c %D%/maildir_open.h \
 	%D%/quota.c %D%/quota.h \
 	%D%/quota_count.c %D%/quota_count.h \
 	%D%/quota_lock.c %D%/quota_lock.h \

@@ -65,7 +65,9 @@ struct maildir_file {
 	char name[MAILDIR_NAME_MAX]; /* below the Maildir, after maildir_link() */
 
 	int fd, tmp_fd, new_fd; /* private from here */
-	bool opened, named, linked;
+	bool opened, named, linked, settled;
+	dev_t new_device; /* which new/ it is; an inode of 0: not known */
+	ino_t new_inode;
 	char tmp_name[256];
 	char prefix[260]; /* ".A.B/" or "" */
 };

@@ -26,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ static struct { /* the next calls fail, from the NTH on (1 is the next) */
 	unsigned nth, times;
 	int error;
 } faults[CALLS];
+static size_t short_writes; /* no write takes more bytes; 0: all */
 static bool lost_link_reply; /* a link that happened but whose reply was lost, as on NFS */
 
 static ino_t inode_of(int fd)
@@ -128,14 +130,29 @@ int openat(int at, const char *name, int flags, ...)
 	return (int)syscall(SYS_openat, at, name, flags, mode);
 }
 
-ssize_t write(int fd, const void *data, size_t len)
+/* Only of files: check itself writes to a pipe. */
+static bool record_write(int fd)
 {
 	struct stat st;
 
-	/* Only files: check itself writes to a pipe. */
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && record(CALL_WRITE, st.st_ino, ""))
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && record(CALL_WRITE, st.st_ino, "");
+}
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+	return record_write(fd) ? -1 : syscall(SYS_write, fd, data, len);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+	if (record_write(fd))
 		return -1;
-	return syscall(SYS_write, fd, data, len);
+	if (short_writes > 0 && count > 0) {
+		size_t len = iov[0].iov_len < short_writes ? iov[0].iov_len : short_writes;
+
+		return syscall(SYS_write, fd, iov[0].iov_base, len);
+	}
+	return syscall(SYS_writev, fd, iov, count);
 }
 
 /* The folder of a test. */
