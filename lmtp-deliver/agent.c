@@ -2,22 +2,33 @@
  * agent - delivery as a pipe(8) transport
  *
  * The end of standard input does not prove that the message is complete: if pipe(8) dies, it ends
- * as well. So the agent asks to be killed with its parent, and looks once more before it stores.
+ * as well. So the agent asks to be killed with its parent, and looks once more before it stores:
+ * whether its parent is still the same, and whether anybody can read what it would say, because a
+ * process that dies closes its descriptors some time before it is known as dead. A parent that died
+ * before the first look has left the agent to init; init may well be the true caller, but not when
+ * the environment is Postfix's.
+ *
+ * A signal that asks to end gives 75, except while the message is stored: then the truth is said
+ * after.
  *
  * Standard output and error are one pipe, and what it says first decides; so log lines for stderr
  * wait until the status was said.
  *
- * Limits: one recipient per call (<transport>_destination_recipient_limit = 1); the message is
- * stored with the line ends that it has, pipe(8) makes them LF.
+ * Known gaps: one exit status for all recipients of a call; what the kernel does in the moments
+ * between the last look and the link is not seen, but PR_SET_PDEATHSIG kills even then (unless
+ * [mail] identity = account has changed the ids); usage is not published.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -26,18 +37,15 @@
 #include "common/address.h"
 #include "common/daemon.h"
 #include "common/deadline.h"
+#include "common/identity.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "common/owner.h"
 #include "lmtp-deliver/agent.h"
+#include "lmtp-deliver/agent_input.h"
+#include "lmtp-deliver/agent_options.h"
 #include "lmtp-deliver/delivery.h"
 #include "lmtp-deliver/message.h"
-#include "lmtp-deliver/session.h"
-
-#define USAGE "usage: lmtp-deliver -c FILE -f SENDER -d RECIPIENT [-a ORIGINAL_RECIPIENT]"
-
-struct agent_options {
-	const char *file, *sender, *recipient, *original;
-};
 
 static int exit_code(const struct outcome *outcome)
 {
@@ -68,57 +76,50 @@ static void held_log(void *context, enum log_level level, const char *line)
 	buf_printf(context, "%s: %s\n", log_level_name(level), line);
 }
 
-bool agent_wanted(int argc, char **argv)
+static void on_signal(int number)
 {
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "-c") == 0)
-			i++;
-		else if (argv[i][0] == '-' && argv[i][1] != '\0' && strchr("dfa", argv[i][1]))
-			return true;
-	}
-	return false;
+	static const char said[] = "4.3.2 ended by a signal\n";
+	ssize_t ignored = write(STDOUT_FILENO, said, sizeof(said) - 1);
+
+	(void)number;
+	(void)ignored; /* the exit status says it, too */
+	_exit(EX_TEMPFAIL);
 }
 
-static bool parse_options(int argc, char **argv, struct agent_options *options_r,
-			  struct outcome *outcome)
-{
-	int option;
+static const int ending_signals[] = {SIGTERM, SIGHUP, SIGINT};
+#define ENDING_SIGNALS (sizeof(ending_signals) / sizeof(ending_signals[0]))
 
-	*options_r = (struct agent_options){.file = SETTINGS_DEFAULT_FILE};
-	opterr = 0;
-	/* '+': what does not begin with '-' ends the options; nothing may follow them. */
-	while ((option = getopt(argc, argv, "+:c:f:d:a:")) != -1) {
-		switch (option) {
-		case 'c':
-			options_r->file = optarg;
-			break;
-		case 'f':
-			options_r->sender = optarg;
-			break;
-		case 'd':
-			options_r->recipient = optarg;
-			break;
-		case 'a':
-			options_r->original = optarg;
-			break;
-		default:
-			outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: option -%c: %s; " USAGE,
-				    optopt, option == ':' ? "needs a value" : "not known");
-			return false;
-		}
-	}
-	if (optind < argc) {
-		outcome_set(outcome, 451, "4.3.5",
-			    "lmtp-deliver: \"%s\" is one argument too many (is the transport's "
-			    "_destination_recipient_limit 1?); " USAGE,
-			    argv[optind]);
-		return false;
-	}
-	if (!options_r->sender || !options_r->recipient) {
-		outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: -f and -d are needed; " USAGE);
-		return false;
-	}
-	return true;
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal}, before;
+
+	/* Errors of write(2) are answered; a signal would only say less. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < ENDING_SIGNALS; i++)
+		if (sigaction(ending_signals[i], NULL, &before) == 0 &&
+		    before.sa_handler != SIG_IGN)
+			(void)sigaction(ending_signals[i], &action, NULL);
+}
+
+/* From here to the exit: what is being stored shall be told as it ends. */
+static void hold_signals(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < ENDING_SIGNALS; i++)
+		(void)sigaddset(&set, ending_signals[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static bool caller_is_gone(pid_t parent)
+{
+	struct pollfd said = {.fd = STDOUT_FILENO};
+
+	return getppid() != parent || (parent == 1 && getenv("MAIL_CONFIG")) ||
+	       (poll(&said, 1, 0) == 1 && (said.revents & POLLERR));
 }
 
 /*
@@ -142,90 +143,237 @@ static bool print_sender(struct buf *out, const char *sender)
 	return true;
 }
 
-/* All of standard input, also when it is too big: pipe(8) takes a broken pipe for success. */
-static bool read_message(const struct settings *settings, struct message *message,
-			 struct outcome *outcome)
+/*
+ * Nobody gave the sender: what is on top of the message tells, Return-Path or else the mbox line.
+ * With neither it is the null sender, to whom nothing is ever sent back.
+ */
+static void find_sender(struct buf *out, const struct message *message, const char *from_line)
 {
-	static char bytes[65536];
-	struct error err = {0};
-	bool no_space = false;
-	ssize_t got;
+	struct buf found = BUF_INIT;
 
-	outcome->code = 0;
-	while ((got = read(STDIN_FILENO, bytes, sizeof(bytes))) != 0) {
-		if (got < 0) {
-			if (errno == EINTR)
-				continue;
-			outcome_set(outcome, 451, "4.3.0", "cannot read the message: %s",
-				    strerror(errno));
-			return false;
-		}
-		if (outcome->code != 0)
-			continue;
-		if (message_add(message, bytes, (size_t)got, &no_space, &err) != RESULT_FOUND) {
-			log_error("message not taken reason=<%s>", err.text);
-			outcome_set(outcome, no_space ? 452 : 451, no_space ? "4.3.1" : "4.3.0",
-				    "the message cannot be taken now");
-		} else if (settings->lmtp.max_size > 0 &&
-			   message->virtual_size > (uint64_t)settings->lmtp.max_size) {
-			outcome_set(outcome, 552, "5.3.4", "the message is too big");
-		}
+	agent_input_return_path(message, &found);
+	if (!print_sender(out, message->skip > 0 ? buf_str(&found) : from_line))
+		log_info("the sender on top of the message cannot be used");
+	buf_free(&found);
+}
+
+/* ADDRESS in full into FULL. False: OUTCOME says that it cannot be. */
+static bool complete_address(const struct settings *settings, const char *address, struct buf *full,
+			     struct outcome *outcome)
+{
+	const char *at = strrchr(address, '@');
+
+	if (*address == '\0' || (at && at[1] == '\0')) {
+		outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: recipient \"%s\" is empty",
+			    address);
+		return false;
 	}
-	if (outcome->code == 0 && message_finish(message, &err) != RESULT_FOUND) {
-		log_error("message not taken reason=<%s>", err.text);
-		outcome_set(outcome, 451, "4.3.0", "the message cannot be taken now");
+	buf_puts(full, address);
+	if (!at && *settings->address.default_domain == '\0') {
+		outcome_set(outcome, 451, "4.3.5",
+			    "lmtp-deliver: recipient \"%s\" has no domain, and [address] "
+			    "default_domain is not set",
+			    address);
+		return false;
 	}
-	return outcome->code == 0;
+	if (!at)
+		buf_printf(full, "@%s", settings->address.default_domain);
+	if (!buf_ok(full))
+		outcome_set(outcome, 451, "4.3.0", "out of memory");
+	return buf_ok(full);
+}
+
+static bool resolve_one(const struct settings *settings, struct accounts *accounts,
+			const struct agent_options *options, size_t index,
+			struct recipient *recipient, struct outcome *outcome)
+{
+	struct buf full = BUF_INIT;
+	bool found =
+		complete_address(settings, agent_options_recipient(options, index), &full,
+				 outcome) &&
+		delivery_resolve(settings, accounts, buf_str(&full), full.len, recipient, outcome);
+
+	buf_free(&full);
+	if (!found)
+		return false;
+	/* Anything that is no address must not get into a header. */
+	if (options->original && address_key_ok(options->original, strlen(options->original)))
+		buf_puts(&recipient->original, options->original);
+	if (*options->folder) {
+		buf_reset(&recipient->folder);
+		buf_puts(&recipient->folder, options->folder);
+	}
+	if (buf_ok(&recipient->original) && buf_ok(&recipient->folder))
+		return true;
+	outcome_set(outcome, 451, "4.3.0", "out of memory");
+	return false;
+}
+
+/* One outcome for all: theirs, if they have the same; else a deferral with a reason. */
+static void join_outcomes(const struct outcome *outcomes, size_t count, struct outcome *joined)
+{
+	const struct outcome *worst = &outcomes[0];
+	bool equal = true;
+
+	for (size_t i = 1; i < count; i++) {
+		equal = equal && outcomes[i].code / 100 == outcomes[0].code / 100;
+		if (outcomes[i].code / 100 == 4 || worst->code < 300)
+			worst = &outcomes[i];
+	}
+	*joined = *worst;
+	if (!equal && worst->code >= 500)
+		outcome_set(joined, 451, "4.3.5",
+			    "%s %s: not for all recipients, and a transport to lmtp-deliver has "
+			    "one status (set its _destination_recipient_limit = 1)",
+			    worst->status, worst->text.text);
+}
+
+static void store(const struct settings *settings, const struct envelope *envelope,
+		  const struct message *message, const struct recipient *recipients, size_t count,
+		  struct outcome *outcomes)
+{
+	hold_signals();
+	for (size_t done = 0; done < count; done += DELIVERY_BATCH) {
+		size_t now = count - done < DELIVERY_BATCH ? count - done : DELIVERY_BATCH;
+
+		delivery_store(settings, envelope, message, recipients + done, now,
+			       outcomes + done);
+	}
 }
 
 static void deliver(const struct settings *settings, struct accounts *accounts,
 		    const struct agent_options *options, const struct message *message,
 		    const struct envelope *envelope, pid_t parent, struct outcome *outcome)
 {
-	struct recipient recipient;
+	struct recipient *recipients = calloc(options->count, sizeof(*recipients));
+	struct outcome *outcomes = calloc(options->count, sizeof(*outcomes));
+	bool all = recipients && outcomes;
 
-	if (!delivery_resolve(settings, accounts, options->recipient, strlen(options->recipient),
-			      &recipient, outcome))
-		return;
-	/* Anything that is no address must not get into a header. */
-	if (options->original && address_key_ok(options->original, strlen(options->original)))
-		buf_puts(&recipient.original, options->original);
-	if (!buf_ok(&recipient.original))
+	if (!all)
 		outcome_set(outcome, 451, "4.3.0", "out of memory");
-	else if (getppid() != parent)
+	for (size_t i = 0; recipients && outcomes && i < options->count; i++)
+		if (!resolve_one(settings, accounts, options, i, &recipients[i], &outcomes[i]))
+			all = false;
+	if (all && caller_is_gone(parent)) {
 		outcome_set(outcome, 451, "4.3.0", "the calling process is gone");
+		for (size_t i = 0; i < options->count; i++)
+			delivery_refused(envelope, message, &recipients[i], outcome);
+	} else if (all) {
+		store(settings, envelope, message, recipients, options->count, outcomes);
+		join_outcomes(outcomes, options->count, outcome);
+	} else if (recipients && outcomes) {
+		join_outcomes(outcomes, options->count, outcome);
+		for (size_t i = 0; i < options->count; i++)
+			if (outcomes[i].code < 300)
+				delivery_refused(envelope, message, &recipients[i], outcome);
+	}
+	for (size_t i = 0; recipients && i < options->count; i++)
+		recipient_free(&recipients[i]);
+	free(recipients);
+	free(outcomes);
+}
+
+static void look_up_and_deliver(const struct settings *settings,
+				const struct agent_options *options, const struct message *message,
+				const struct envelope *envelope, pid_t parent,
+				struct outcome *outcome)
+{
+	struct schema *schema = NULL;
+	struct accounts *accounts = NULL;
+	struct error err = {0};
+
+	if (schema_load(settings->schema.preset, &schema, &err) != RESULT_FOUND ||
+	    sql_library_begin(&err) != RESULT_FOUND ||
+	    accounts_open(settings, schema, &accounts, &err) != RESULT_FOUND)
+		outcome_set(outcome, 451, "4.3.5", "%s", err.text);
 	else
-		delivery_store(settings, envelope, message, &recipient, 1, outcome);
-	recipient_free(&recipient);
+		deliver(settings, accounts, options, message, envelope, parent, outcome);
+	accounts_free(&accounts);
+	schema_free(&schema);
 }
 
 /* With settings and log there. */
 static void run(const struct settings *settings, const struct agent_options *options,
 		struct outcome *outcome, pid_t parent)
 {
-	struct session_state *state = NULL;
-	struct accounts *accounts = NULL;
-	struct buf sender = BUF_INIT;
+	struct buf sender = BUF_INIT, from_line = BUF_INIT;
 	struct envelope envelope = {.started_ms = deadline_now_ms()};
 	struct message message;
-	struct error err = {0};
+	int fd = options->message ? open(options->message, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+				  : STDIN_FILENO;
 
 	message_init(&message, settings->mail.base);
-	if (!print_sender(&sender, options->sender) || !buf_ok(&sender)) {
-		outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: -f: not an address");
-	} else if (read_message(settings, &message, outcome)) {
-		envelope.sender = buf_str(&sender);
-		if (session_state_open(settings, &state, &err) != RESULT_FOUND ||
-		    sql_library_begin(&err) != RESULT_FOUND ||
-		    accounts_open(settings, state->schema, &accounts, &err) != RESULT_FOUND)
-			outcome_set(outcome, 451, "4.3.5", "%s", err.text);
+	if (fd < 0) {
+		outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: -p %s: %s", options->message,
+			    strerror(errno));
+	} else if (agent_input_read(fd, settings->lmtp.max_size, &message, &from_line, outcome)) {
+		bool sender_ok = true;
+
+		if (options->sender)
+			sender_ok = print_sender(&sender, options->sender);
 		else
-			deliver(settings, accounts, options, &message, &envelope, parent, outcome);
+			find_sender(&sender, &message, buf_str(&from_line));
+		if (options->recipient)
+			agent_input_drop_repeated(&message, options->original, options->recipient);
+		envelope.sender = buf_str(&sender);
+		if (!sender_ok)
+			outcome_set(outcome, 451, "4.3.5",
+				    "lmtp-deliver: the sender is not an address");
+		else if (!buf_ok(&sender))
+			outcome_set(outcome, 451, "4.3.0", "out of memory");
+		else
+			look_up_and_deliver(settings, options, &message, &envelope, parent,
+					    outcome);
 	}
-	accounts_free(&accounts);
-	session_state_free(&state);
+	if (fd > STDIN_FILENO)
+		(void)close(fd);
 	message_free(&message);
+	buf_free(&from_line);
 	buf_free(&sender);
+}
+
+static enum result become_owner(const struct settings *settings, struct error *err)
+{
+	enum result result;
+	uid_t uid;
+	gid_t gid;
+
+	if (*settings->mail.owner == '\0')
+		return RESULT_FOUND;
+	if (geteuid() != 0 || strcmp(settings->mail.identity, "account") != 0)
+		return daemon_drop_privileges(settings->mail.owner, err);
+	result = owner_parse(settings->mail.owner, &uid, &gid, err);
+	return result == RESULT_FOUND ? identity_keep(uid, gid, err) : result;
+}
+
+/* Settings and privileges; false: OUTCOME says what is wrong. */
+static bool prepare(const struct settings *settings, pid_t parent, struct outcome *outcome)
+{
+	struct error err = {0};
+
+	if (settings->lmtp.expand_aliases)
+		outcome_set(outcome, 451, "4.3.5",
+			    "[lmtp] expand_aliases = yes is not supported yet");
+	else if (become_owner(settings, &err) != RESULT_FOUND)
+		outcome_set(outcome, 451, "4.3.5", "%s", err.text);
+	/* After the change of user, which would undo the wish to die with the parent. */
+	else if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || caller_is_gone(parent))
+		outcome_set(outcome, 451, "4.3.0", "the calling process is gone");
+	return outcome->code == 0;
+}
+
+bool agent_wanted(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *argument = argv[i];
+
+		if (strcmp(argument, "-c") == 0)
+			i++;
+		else if (strncmp(argument, "--", 2) != 0 && strncmp(argument, "-c", 2) != 0 &&
+			 strcmp(argument, "-h") != 0)
+			return true;
+	}
+	return false;
 }
 
 int agent_main(int argc, char **argv)
@@ -238,27 +386,22 @@ int agent_main(int argc, char **argv)
 	pid_t parent = getppid();
 	int code;
 
-	/* Errors of write(2) are answered; a signal would only say less. */
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGXFSZ, SIG_IGN);
-	if (!parse_options(argc, argv, &options, &outcome))
-		return finish(&outcome);
-	if (settings_load(options.file, &settings, NULL, &err) != RESULT_FOUND) {
+	catch_signals();
+	if (!agent_options_parse(argc, argv, &options, &err)) {
+		outcome_set(&outcome, 451, "4.3.5", "lmtp-deliver: %s; see lmtp-deliver(8)",
+			    err.text);
+	} else if (settings_load(options.file, &settings, NULL, &err) != RESULT_FOUND) {
 		outcome_set(&outcome, 451, "4.3.5", "%s", err.text);
-		return finish(&outcome);
+	} else {
+		daemon_log_open(&settings, "lmtp-deliver");
+		if (strcmp(settings.log.target, "stderr") == 0)
+			log_set_sink(held_log, &held);
+		if (prepare(&settings, parent, &outcome))
+			run(&settings, &options, &outcome, parent);
 	}
-	daemon_log_open(&settings, "lmtp-deliver");
-	if (strcmp(settings.log.target, "stderr") == 0)
-		log_set_sink(held_log, &held);
-	/* After the change of user, which would undo the wish to die with the parent. */
-	if (*settings.mail.owner &&
-	    daemon_drop_privileges(settings.mail.owner, &err) != RESULT_FOUND)
-		outcome_set(&outcome, 451, "4.3.5", "%s", err.text);
-	else if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
-		outcome_set(&outcome, 451, "4.3.0", "the calling process is gone");
-	else
-		run(&settings, &options, &outcome, parent);
 	code = finish(&outcome);
+	if (!options.message)
+		agent_input_drain();
 	log_set_sink(NULL, NULL);
 	if (held.len > 0 && io_write_file(STDERR_FILENO, held.data, held.len) != 0) {
 		/* nowhere left to say it */

@@ -17,7 +17,9 @@ noinst_LTLIBRARIES += %D%/liblmtp.la
 	%D%/message.c %D%/message.h \
 	%D%/quota_warning.c %D%/quota_warning.h \
 	%D%/usage.c %D%/usage.h \
-	%D%/agent.c %D%/agent.h
+	%D%/agent.c %D%/agent.h \
+	%D%/agent_input.c %D%/agent_input.h \
+	%D%/agent_options.c %D%/agent_options.h
 %C%_liblmtp_la_LIBADD = libpostern-daemon.la $(SASL_LIBS)
 %C%_liblmtp_la_LDFLAGS =
 

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "lmtp-deliver/agent.h"
+#include "lmtp-deliver/agent_options.h"
 #include "tests/unit/mailhost.h"
 
 static struct mailhost host;
@@ -207,7 +208,9 @@ START_TEST(test_exit_codes)
 	deliver("mute@example.com", 77, "5.2.1 ");
 	deliver("full@example.com", 75, "4.2.2 ");
 	deliver("out@example.com", 75, "4.3.5 ");
-	deliver("", 67, "5.1.1 ");
+	deliver("", 75, "4.3.5 ");
+	deliver("alice@", 75, "4.3.5 ");
+	deliver("alice", 75, "4.3.5 "); /* no default_domain */
 	deliver("-odd@example.com", 0, "");
 	configure("[lmtp]\nquota_full = reject\nmax_size = 1024\n");
 	deliver("full@example.com", 77, "5.2.2 ");
@@ -244,8 +247,12 @@ START_TEST(test_trouble)
 {
 	static const char *const wrong[][6] = {
 		{"-f", "a@b", NULL},
-		{"-d", "alice@example.com", NULL},
 		{"-f", "a@b", "-d", NULL},
+		{"-r", "a@b", "-d", "alice@example.com", NULL},
+		{"-w", "90", "alice@example.com", NULL},
+		{"-d", "alice@example.com", "-d", "ab@example.com", NULL},
+		{"-e", "-r", "a@b", "", NULL},
+		{"-d", "alice@example.com", "-p", "/nonexistent", NULL},
 		{"-f", "a@b", "-d", "alice@example.com", "another@example.com", NULL},
 		{"-f", "a@b", "-d", "alice@example.com", "-x", NULL},
 		{"-f", "a\nb@c", "-d", "alice@example.com", NULL},
@@ -424,6 +431,314 @@ START_TEST(test_parent_killed)
 }
 END_TEST
 
+/* The founding how-tos' lines and others, after the program's name. */
+START_TEST(test_options)
+{
+	static const struct {
+		const char *argv[12];
+		const char *file, *sender, *original, *folder, *message;
+		const char *recipients[3]; /* none: an error */
+	} table[] = {
+		{{"-f", "a@b", "-d", "u@x", NULL}, .sender = "a@b", .recipients = {"u@x"}},
+		{{"-fa@b", "-du@x", "-co", NULL}, "o", "a@b", .recipients = {"u@x"}},
+		{{"-f", "", "-d", "u@x", "-a", "o@x", NULL},
+		 .sender = "",
+		 .original = "o@x",
+		 .recipients = {"u@x"}},
+		{{"-d", "u+e@x", NULL}, .recipients = {"u+e@x"}},
+		{{"deliver", "-d", "u@x", NULL}, .recipients = {"u@x"}},
+		{{"-f", "s", "-d", "u", "-a", "o", "-m", "Spam", "-e", "-k", "-pfile", NULL},
+		 .sender = "s",
+		 .original = "o",
+		 .folder = "Spam",
+		 .message = "file",
+		 .recipients = {"u"}},
+		{{"-d", "u@x", "-f", "s", "-r", "final@x", NULL},
+		 .sender = "s",
+		 .recipients = {"u@x"}},
+		{{"-e", "-r", "s@y", "-m", "", "u", NULL}, .sender = "s@y", .recipients = {"u"}},
+		{{"-e", "-r", "s@y", "-m", "lists", "u@x", NULL},
+		 .sender = "s@y",
+		 .folder = "lists",
+		 .recipients = {"u@x"}},
+		{{"-e", "-m", "lists", "u", NULL}, .folder = "lists", .recipients = {"u"}},
+		{{"-q", "-a", "login", "-f", "s", "u", "v", "w", NULL},
+		 .sender = "s",
+		 .recipients = {"u", "v", "w"}},
+		{{"deliver", "-m", "inbox.a.b", "u", NULL}, .folder = "a.b", .recipients = {"u"}},
+		{{"-m", "INBOX/x", "u", NULL}, .folder = "x", .recipients = {"u"}},
+		{{"-m", "Inbox", "u", NULL}, .recipients = {"u"}},
+		{{"-m", "inboxes", "u", NULL}, .folder = "inboxes", .recipients = {"u"}},
+		{{"deliver", NULL}, .recipients = {NULL}},
+		{{"user", NULL}, .recipients = {"user"}},
+		{{"-w", "90", "-d", "u@x", "u+e@x", "u", "e", "{nexthop}", NULL},
+		 .recipients = {"u@x"}},
+		{{"-w", "90", "-d", "u@x", "u@x", "u", "", "-x", NULL}, .recipients = {"u@x"}},
+		{{"-w", "90", "-f", "s", "-d", "u@x", NULL}, .sender = "s", .recipients = {"u@x"}},
+		{{"-w", "90", "u@x", NULL}, .recipients = {NULL}},
+		{{"-d", "u@x", "v@x", NULL}, .recipients = {NULL}},
+		{{"-d", "u@x", "-d", "v@x", NULL}, .recipients = {NULL}},
+		{{"-d", "u@x", "-r", "s", NULL}, .recipients = {NULL}},
+		{{"-f", "s", NULL}, .recipients = {NULL}},
+		{{"-d", NULL}, .recipients = {NULL}},
+		{{"-xe", "-d", "u@x", NULL}, .recipients = {NULL}},
+		{{"-o", "a=b", "-d", "u@x", NULL}, .recipients = {NULL}},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		char *argv[14] = {(char *)"lmtp-deliver"};
+		struct agent_options options;
+		struct error err = {0};
+		const char *folder = table[i].folder ? table[i].folder : "";
+		int argc = 1;
+		size_t count = 0;
+		bool good;
+
+		for (; table[i].argv[argc - 1]; argc++)
+			argv[argc] = (char *)table[i].argv[argc - 1];
+		while (count < 3 && table[i].recipients[count])
+			count++;
+		good = agent_options_parse(argc, argv, &options, &err);
+		ck_assert_msg(good == (count > 0), "row %zu: %s", i, err.text);
+		ck_assert_msg(good == (err.text[0] == '\0'), "row %zu", i);
+		if (!good)
+			continue;
+		ck_assert_msg(options.count == count, "row %zu: %zu", i, options.count);
+		for (size_t n = 0; n < count; n++)
+			ck_assert_str_eq(agent_options_recipient(&options, n),
+					 table[i].recipients[n]);
+		ck_assert_str_eq(options.file,
+				 table[i].file ? table[i].file : SETTINGS_DEFAULT_FILE);
+		ck_assert_pstr_eq(options.sender, table[i].sender);
+		ck_assert_pstr_eq(options.original, table[i].original);
+		ck_assert_pstr_eq(options.message, table[i].message);
+		ck_assert_str_eq(options.folder, folder);
+	}
+}
+END_TEST
+
+static void make_folder(const char *name)
+{
+	static const char *const below[] = {"", "/cur", "/new", "/tmp"};
+	char path[200];
+
+	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s%s", base, name, below[i]);
+		ck_assert_msg(mkdir(path, 0700) == 0 || errno == EEXIST, "%s", path);
+		ck_assert_int_eq(chown(path, owner_uid, (gid_t)-1), 0);
+	}
+}
+
+#define HEADER "Return-Path: <a@b>\nDelivered-To: alice@example.com\n"
+
+/* Each agent's line stores the message in the right folder. */
+START_TEST(test_forms)
+{
+	static const struct {
+		const char *arguments[11], *folder;
+	} table[] = {
+		{{"-e", "-r", "a@b", "-m", "lists", "alice", NULL}, "alice/.lists/new"},
+		{{"-e", "-r", "a@b", "-m", "", "alice@example.com", NULL}, "alice/new"},
+		{{"-q", "-f", "a@b", "-a", "cyrus", "-m", "Lists", "alice", NULL},
+		 "alice/.lists/new"},
+		{{"-w", "90", "-f", "a@b", "-d", "alice@example.com", "alice+x@example.com",
+		  "alice", "x", NULL},
+		 "alice/new"},
+		{{"-f", "a@b", "-d", "alice@example.com", "-m", "INBOX.lists", "-e", "-k", NULL},
+		 "alice/.lists/new"},
+		{{"-f", "a@b", "-d", "alice@example.com", "-m", "../../out", NULL}, "alice/new"},
+		{{"-f", "a@b", "-d", "alice", NULL}, "alice/new"},
+	};
+
+	configure("[address]\ndefault_domain = example.com\n");
+	make_folder("alice");
+	make_folder("alice/.lists");
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		int status = run_bytes(table[i].arguments, text, sizeof(text) - 1);
+
+		ck_assert_msg(status == 0, "row %zu: exit %d: %s", i, status, output);
+		ck_assert_msg(count_files(table[i].folder) == 1, "row %zu", i);
+		assert_stored(table[i].folder, HEADER "Subject: x\n\nbody\n",
+			      sizeof(HEADER "Subject: x\n\nbody\n") - 1);
+	}
+}
+END_TEST
+
+/* What pipe(8) or others put in front tells the sender, and is not there twice. */
+START_TEST(test_top_of_message)
+{
+	static const struct {
+		const char *sender, *original, *message, *stored;
+	} table[] = {
+		{NULL, NULL, "Return-Path: <a@b>\nSubject: x\n\nb\n", HEADER "Subject: x\n\nb\n"},
+		{NULL, NULL, "Return-Path:\n <a@b>\nSubject: x\n\nb\n", HEADER "Subject: x\n\nb\n"},
+		{NULL, NULL, "Return-Path: a@b \r\nSubject: x\n\nb\n", HEADER "Subject: x\n\nb\n"},
+		{NULL, NULL, "Return-Path: <\"c>d\"@b>\nA: b\n",
+		 "Return-Path: <\"c>d\"@b>\nDelivered-To: alice@example.com\nA: b\n"},
+		{"a@b", NULL, "Return-Path: <c@d>\nSubject: x\n\nb\n", HEADER "Subject: x\n\nb\n"},
+		{NULL, NULL, "Return-Path: <>\nSubject: x\n",
+		 "Return-Path: <>\nDelivered-To: alice@example.com\nSubject: x\n"},
+		{NULL, NULL, "Subject: x\nReturn-Path: <c@d>\n",
+		 "Return-Path: <>\nDelivered-To: alice@example.com\n"
+		 "Subject: x\nReturn-Path: <c@d>\n"},
+		{NULL, NULL, "From a@b Sat Nov 21 18:00:00 2026\nSubject: x\n\n>From me\n",
+		 HEADER "Subject: x\n\n>From me\n"},
+		{NULL, NULL, "From c@d  Sat Nov 21\nReturn-Path: <a@b>\nA: b\n", HEADER "A: b\n"},
+		{"a@b", NULL, "From c@d\nA: b\n", HEADER "A: b\n"},
+		{"a@b", NULL, "From: c@d\nA: b\n", HEADER "From: c@d\nA: b\n"},
+		{"a@b", NULL, "From nowhere to the end", HEADER "From nowhere to the end"},
+		{"a@b", NULL, "Return-Path: <a@b>\nDelivered-To: Alice@example.com\nA: b\n",
+		 HEADER "A: b\n"},
+		{"a@b", "o@c",
+		 "Return-Path: <a@b>\nX-Original-To: o@c\nDelivered-To: alice@example.com\nA: b\n",
+		 "Return-Path: <a@b>\nX-Original-To: o@c\nDelivered-To: alice@example.com\nA: b\n"},
+		{"a@b", NULL, "X-Original-To: o@c\nDelivered-To: alice@example.com\nA: b\n",
+		 HEADER "X-Original-To: o@c\nDelivered-To: alice@example.com\nA: b\n"},
+		{"a@b", NULL, "Delivered-To: alice@example.com\n folded\nA: b\n",
+		 HEADER "Delivered-To: alice@example.com\n folded\nA: b\n"},
+		{"a@b", NULL, "Delivered-To: bob@example.com\nA: b\n",
+		 HEADER "Delivered-To: bob@example.com\nA: b\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const char *arguments[8] = {"-d", "alice@example.com"};
+		size_t count = 2;
+		int status;
+
+		if (table[i].sender) {
+			arguments[count++] = "-f";
+			arguments[count++] = table[i].sender;
+		}
+		if (table[i].original) {
+			arguments[count++] = "-a";
+			arguments[count++] = table[i].original;
+		}
+		status = run_bytes(arguments, table[i].message, strlen(table[i].message));
+		ck_assert_msg(status == 0, "row %zu: exit %d: %s", i, status, output);
+		assert_stored("alice/new", table[i].stored, strlen(table[i].stored));
+	}
+}
+END_TEST
+
+/* One status for all: nothing is stored if one of them cannot be found. */
+START_TEST(test_several_recipients)
+{
+	static const struct {
+		const char *users[4];
+		int status;
+		const char *words;
+		int alice, odd;
+	} table[] = {
+		{{"alice@example.com", "a b@example.com", NULL}, 0, "", 1, 1},
+		{{"alice@example.com", "nobody@example.com", NULL}, 75, "4.3.5 ", 0, 0},
+		{{"nobody@example.com", "alice@example.com", NULL}, 75, "4.3.5 ", 0, 0},
+		{{"alice@example.com", "out@example.com", NULL}, 75, "4.3.5 ", 0, 0},
+		{{"nobody@example.com", "sales@example.com", NULL}, 67, "5.1.1 ", 0, 0},
+		{{"mute@example.com", "nobody@example.com", NULL}, 77, "5.2.1 ", 0, 0},
+		{{"alice@example.com", "full@example.com", NULL}, 75, "4.2.2 ", 1, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const char *arguments[7] = {"-r", "a@b", table[i].users[0], table[i].users[1]};
+		int status = run_bytes(arguments, text, sizeof(text) - 1);
+		char command[200];
+
+		ck_assert_msg(status == table[i].status, "row %zu: exit %d: %s", i, status, output);
+		ck_assert_msg(strncmp(output, table[i].words, strlen(table[i].words)) == 0,
+			      "row %zu: %s", i, output);
+		ck_assert_int_eq(count_files("alice/new"), table[i].alice);
+		ck_assert_int_eq(count_files("ab/new"), table[i].odd);
+		(void)snprintf(command, sizeof(command), "rm -rf %s/alice %s/ab", base, base);
+		ck_assert_int_eq(system(command), 0);
+	}
+}
+END_TEST
+
+START_TEST(test_message_file)
+{
+	char path[160];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/message", host.folder);
+	fd = open(path, O_WRONLY | O_CREAT, 0644);
+	ck_assert_int_eq(write(fd, text, sizeof(text) - 1), (ssize_t)sizeof(text) - 1);
+	(void)close(fd);
+	ck_assert_int_eq(run_bytes((const char *const[]){"-f", "a@b", "-d", "alice@example.com",
+							 "-p", path, NULL},
+				   "", 0),
+			 0);
+	(void)unlink(path);
+	assert_stored("alice/new", HEADER "Subject: x\n\nbody\n",
+		      sizeof(HEADER "Subject: x\n\nbody\n") - 1);
+}
+END_TEST
+
+/* Starts the program; *IN_R is its input, *OUT_R its output, both the caller's. */
+static pid_t start(int *in_r, int *out_r)
+{
+	const char *argv[ARGUMENTS_MAX + 4];
+	int in[2], out[2];
+	pid_t pid;
+
+	command_line(argv, (const char *const[]){"-f", "a@b", "-d", "alice@example.com", NULL});
+	(void)signal(SIGPIPE, SIG_IGN);
+	ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)dup2(in[0], STDIN_FILENO);
+		(void)dup2(out[1], STDOUT_FILENO);
+		become_program(argv);
+	}
+	ck_assert_int_gt(pid, 0);
+	(void)close(in[0]);
+	(void)close(out[1]);
+	*in_r = in[1];
+	*out_r = out[0];
+	return pid;
+}
+
+START_TEST(test_signals)
+{
+	static const int signals[] = {SIGTERM, SIGHUP, SIGINT};
+	static char half[500000];
+
+	memset(half, 'x', sizeof(half));
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		int in, out, status;
+		pid_t pid = start(&in, &out);
+		char said[64] = "";
+
+		/* More than a pipe holds: when all is written, the agent is reading. */
+		ck_assert_int_eq(write(in, half, sizeof(half)), sizeof(half));
+		ck_assert_int_eq(kill(pid, signals[i]), 0);
+		ck_assert_int_gt(read(out, said, sizeof(said) - 1), 0);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 75, "%x", status);
+		ck_assert_int_eq(strncmp(said, "4.3.2 ", 6), 0);
+		(void)close(in);
+		(void)close(out);
+	}
+	ck_assert_int_eq(count_files("alice/new"), 0);
+	ck_assert_int_eq(count_files("alice/tmp"), 0);
+}
+END_TEST
+
+/* A caller that dies closes both pipes before anybody is told that it died. */
+START_TEST(test_nobody_listens)
+{
+	int in, out, status;
+	pid_t pid = start(&in, &out);
+
+	ck_assert_int_eq(write(in, text, sizeof(text) - 1), (ssize_t)sizeof(text) - 1);
+	(void)close(out);
+	(void)close(in);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 75, "%x", status);
+	ck_assert_int_eq(count_files("alice/new"), 0);
+}
+END_TEST
+
 START_TEST(test_agent_or_daemon)
 {
 	static const struct {
@@ -441,6 +756,13 @@ START_TEST(test_agent_or_daemon)
 		{{"p", "-f", "", NULL},
 		 true}, /* a slip in master.cf: not the daemon's exit codes */
 		{{"p", "-a", "x", NULL}, true},
+		{{"p", "-e", "-r", "x", "y", NULL}, true},
+		{{"p", "deliver", "-d", "y", NULL}, true},
+		{{"p", "user", NULL}, true},
+		{{"p", "-w", "90", NULL}, true},
+		{{"p", "-x", NULL}, true},
+		{{"p", "-h", NULL}, false},
+		{{"p", "-cfile", "--check", NULL}, false},
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -470,6 +792,13 @@ int main(void)
 	tcase_add_test(tests, test_header_lines);
 	tcase_add_test(tests, test_bytes);
 	tcase_add_test(tests, test_parent_killed);
+	tcase_add_test(tests, test_options);
+	tcase_add_test(tests, test_forms);
+	tcase_add_test(tests, test_top_of_message);
+	tcase_add_test(tests, test_several_recipients);
+	tcase_add_test(tests, test_message_file);
+	tcase_add_test(tests, test_signals);
+	tcase_add_test(tests, test_nobody_listens);
 	tcase_add_test(tests, test_agent_or_daemon);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);

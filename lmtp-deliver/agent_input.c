@@ -1,0 +1,154 @@
+/*
+ * agent_input - a message on its way from pipe(8)
+ *
+ * Line ends stay as they are; pipe(8) makes them LF.
+ *
+ * Limits: the "From " line is recognised within the first 64 KiB, an ordinary field beginning
+ * "From:" never is.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "lmtp-deliver/agent_input.h"
+
+static char bytes[65536];
+
+/* As many bytes as come at once, 0 at the end, -1 with errno. */
+static ssize_t read_some(int fd, char *to, size_t room)
+{
+	ssize_t got;
+
+	do
+		got = read(fd, to, room);
+	while (got < 0 && errno == EINTR);
+	return got;
+}
+
+/*
+ * The first bytes, at least a line unless there is none. Returns their number, with those of a
+ * leading "From " line in *SKIP_R, or -1.
+ */
+static ssize_t read_first(int fd, struct buf *from_r, size_t *skip_r)
+{
+	size_t len = 0, address;
+	const char *line_end = NULL;
+
+	*skip_r = 0;
+	while (!line_end && len < sizeof(bytes)) {
+		ssize_t got = read_some(fd, bytes + len, sizeof(bytes) - len);
+
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			break;
+		line_end = memchr(bytes + len, '\n', (size_t)got);
+		len += (size_t)got;
+	}
+	if (!line_end || strncmp(bytes, "From ", 5) != 0)
+		return (ssize_t)len;
+	for (address = 0; (unsigned char)bytes[5 + address] > ' '; address++)
+		;
+	buf_append(from_r, bytes + 5, address);
+	*skip_r = (size_t)(line_end + 1 - bytes);
+	return (ssize_t)len;
+}
+
+static void take(const char *data, size_t len, int64_t max_size, struct message *message,
+		 struct outcome *outcome)
+{
+	struct error err = {0};
+	bool no_space = false;
+
+	if (message_add(message, data, len, &no_space, &err) != RESULT_FOUND) {
+		log_error("message not taken reason=<%s>", err.text);
+		outcome_set(outcome, no_space ? 452 : 451, no_space ? "4.3.1" : "4.3.0",
+			    "the message cannot be taken now");
+	} else if (max_size > 0 && message->virtual_size > (uint64_t)max_size) {
+		outcome_set(outcome, 552, "5.3.4", "the message is too big");
+	}
+}
+
+bool agent_input_read(int fd, int64_t max_size, struct message *message, struct buf *from_r,
+		      struct outcome *outcome)
+{
+	struct error err = {0};
+	size_t skip;
+	ssize_t got = read_first(fd, from_r, &skip);
+
+	outcome->code = 0;
+	while (got > 0) {
+		if (outcome->code == 0)
+			take(bytes + skip, (size_t)got - skip, max_size, message, outcome);
+		skip = 0;
+		got = read_some(fd, bytes, sizeof(bytes));
+	}
+	if (got < 0)
+		outcome_set(outcome, 451, "4.3.0", "cannot read the message: %s", strerror(errno));
+	if (outcome->code == 0 && message_finish(message, &err) != RESULT_FOUND) {
+		log_error("message not taken reason=<%s>", err.text);
+		outcome_set(outcome, 451, "4.3.0", "the message cannot be taken now");
+	}
+	return outcome->code == 0;
+}
+
+void agent_input_drain(void)
+{
+	if (isatty(STDIN_FILENO))
+		return;
+	while (read_some(STDIN_FILENO, bytes, sizeof(bytes)) > 0)
+		;
+}
+
+void agent_input_return_path(const struct message *message, struct buf *sender)
+{
+	const char *begin, *end, *bracket;
+
+	if (message->skip == 0)
+		return;
+	end = message->head.data + message->skip;
+	begin = memchr(message->head.data, ':', message->skip);
+	if (!begin)
+		return;
+	for (begin++; begin < end && strchr(" \t\r\n<", *begin) && *begin; begin++)
+		;
+	/* The last one: a quoted local part may hold others. */
+	bracket = memrchr(begin, '>', (size_t)(end - begin));
+	if (bracket)
+		end = bracket;
+	while (end > begin && strchr(" \t\r\n", end[-1]) && end[-1])
+		end--;
+	buf_append(sender, begin, (size_t)(end - begin));
+}
+
+/* The line NAME: VALUE, if it is what comes next. */
+static void drop_line(struct message *message, const char *name, const char *value)
+{
+	size_t left = message->head.len - message->skip;
+	size_t name_len = strlen(name), value_len = strlen(value);
+	size_t len = name_len + 2 + value_len + 1;
+	const char *text = message->head.data;
+
+	if (left < len)
+		return;
+	text += message->skip;
+	if (strncasecmp(text, name, name_len) != 0 || memcmp(text + name_len, ": ", 2) != 0 ||
+	    strncasecmp(text + name_len + 2, value, value_len) != 0 || text[len - 1] != '\n' ||
+	    (left > len && (text[len] == ' ' || text[len] == '\t')))
+		return;
+	message->skip += len;
+	message->skip_virtual += len + 1;
+}
+
+void agent_input_drop_repeated(struct message *message, const char *original, const char *recipient)
+{
+	if (original && *original)
+		drop_line(message, "X-Original-To", original);
+	drop_line(message, "Delivered-To", recipient);
+}

@@ -1,0 +1,32 @@
+/*
+ * The message of the pipe(8) agent: read to its end whatever becomes of it, without what pipe(8)
+ * (flags F, R, O, D) and others put in front.
+ */
+#ifndef POSTERN_LMTP_AGENT_INPUT_H
+#define POSTERN_LMTP_AGENT_INPUT_H
+
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "lmtp-deliver/delivery.h"
+#include "lmtp-deliver/message.h"
+
+/*
+ * Reads FD to its end. A first line "From SENDER DATE" (mbox) is left out, and SENDER appended to
+ * FROM_R. MAX_SIZE 0: no limit. True: the message is finished. False: OUTCOME says why not, and all
+ * was read as far as that is possible.
+ */
+bool agent_input_read(int fd, int64_t max_size, struct message *message, struct buf *from_r,
+		      struct outcome *outcome) MUST_CHECK;
+/* Reads standard input to its end and forgets it; not from a terminal. */
+void agent_input_drain(void);
+/* Appends the address in the Return-Path field on top of a finished message; none: nothing. */
+void agent_input_return_path(const struct message *message, struct buf *sender);
+/*
+ * Leaves out the X-Original-To and Delivered-To that follow (and were put there by pipe(8)'s flags
+ * O and D) if they say just what delivery will write: ORIGINAL ("" or NULL: none), RECIPIENT.
+ */
+void agent_input_drop_repeated(struct message *message, const char *original,
+			       const char *recipient);
+
+#endif
