@@ -7,6 +7,7 @@ bin_PROGRAMS += %D%/postern
 	%D%/domain.c \
 	%D%/user.c \
 	%D%/alias.c \
+	%D%/quota.c \
 	%D%/lookup.c \
 	%D%/flush.c \
 	%D%/explain.c \
