@@ -10,7 +10,6 @@ Exit: 0 all targets met, 1 some missed, 2 not everything could be measured.
 
 import contextlib
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -64,13 +63,13 @@ class Bench:
         self.results.setdefault((what, label), []).append(result)
 
     def expect(self, what, label, domain, names, count):
-        """Every mailbox must hold COUNT messages; then they go."""
+        """Every mailbox must hold COUNT messages."""
         for local in names:
             found = self.mailboxes.delivered(domain, local)
             if found != count:
                 raise AssertionError(f"{what}, {label}: {count} messages for {local}@{domain}, "
                                      f"{found} delivered")
-        self.mailboxes.remove(domain, names)
+        who.settle(os.path.join(self.mailboxes.maildir(domain, local), "new") for local in names)
 
     def lmtp(self, what, side, sessions, messages, size=SMALL, one=False, recipients=1, keep=True,
              label=None, domain=None):
@@ -94,17 +93,18 @@ class Bench:
 
     def limit(self, what, threads, messages, size=SMALL):
         messages = max(threads, int(messages * self.scale) * threads)
-        folder = tempfile.mkdtemp(dir=self.disk)
+        folder = tempfile.mkdtemp(prefix="limit-", dir=self.disk)
+        who.spread(folder)
         with self.measured(what, FILES) as result:
             result.seconds, result.client = who.timed(
                 [os.path.join(self.build, "bench", "fs_limit"), folder, str(threads),
                  str(messages), str(size)], self.folder)
             result.deliveries = messages
-        found = sum(len(os.listdir(f"{folder}/{i}/new")) for i in range(threads))
+        folders = [f"{folder}/{i}/new" for i in range(threads)]
+        found = sum(len(os.listdir(one)) for one in folders)
         if found != messages:
             raise AssertionError(f"{what}: fs_limit made {found} files of {messages}")
-        shutil.rmtree(folder)
-        os.sync()
+        who.settle(folders)
 
     def through_postfix(self, what, label, domain, server=None):
         sessions, messages = 8, max(1, int(250 * self.scale))
@@ -116,6 +116,7 @@ class Bench:
             cost = who.smtp_sources(target, addresses, count, SMALL, self.log, lmtp=False)
             self.postfix.wait_empty(120)
             return cost[1]
+        self.postfix.move_queue()
         send(1)
         with self.measured(what, label, server, self.postfix.processor) as result:
             start = who.time.monotonic()
@@ -175,6 +176,7 @@ class Bench:
     def prepare(self):
         say("databases, servers")
         self.counters = who.Disk(self.disk)
+        who.spread(self.disk)
         self.mailboxes = who.Mailboxes(self.disk, self.rounds)
         enter = self.stack.enter_context
         self.database = enter(sides.Database(self.folder, 256))
