@@ -250,7 +250,8 @@ static void print_message(struct buf *out, const struct settings *settings, cons
 	uint64_t bits = 0;
 	char date[64];
 
-	(void)secret_random(&bits, sizeof(bits)); /* time and process stay */
+	if (!secret_random(&bits, sizeof(bits)))
+		bits = 0; /* time and process stay */
 	print_date(date, sizeof(date));
 	buf_printf(&from, "%s%s%s", sender, strchr(sender, '@') ? "" : "@",
 		   strchr(sender, '@') ? "" : domain);
@@ -311,10 +312,10 @@ static void leave(struct quota_entry *entry, const struct mailbox *mailbox, int6
 {
 	struct error err = {0};
 
-	if (quota_leave(entry, bytes, messages, &err) == RESULT_FOUND)
-		usage_note(mailbox->address, entry->quota.used_bytes + bytes,
-			   entry->quota.used_messages + messages);
-	else
+	/* Under the lock, so that the latest value is noted last. */
+	usage_note(mailbox->address, entry->quota.used_bytes + bytes,
+		   entry->quota.used_messages + messages);
+	if (quota_leave(entry, bytes, messages, &err) != RESULT_FOUND)
 		log_warning("quota usage not updated account=<%s> reason=<%s>", mailbox->address,
 			    err.text);
 }
