@@ -24,6 +24,7 @@
 
 #include "common/io.h"
 #include "common/log.h"
+#include "lmtp-deliver/guard.h"
 #include "lmtp-deliver/session_private.h"
 
 #define READ_MAX         65536
@@ -191,6 +192,9 @@ static bool one_command(struct session *session)
 
 	switch (session_next_line(session, 0, &len, &used)) {
 	case SESSION_LINE:
+		if (session->unconfirmed > 0)
+			guard_confirm(session->unconfirmed);
+		session->unconfirmed = 0;
 		memcpy(line, session->connection->in.data, len);
 		session_consume_secret(session, used);
 		verb = smtp_verb_parse(line, len, &argument, &argument_len);
@@ -216,7 +220,7 @@ static enum serve_next session_handle(struct connection *connection, void *state
 				  .accounts = worker,
 				  .is_tcp = connection->endpoint && !connection->endpoint->is_unix};
 
-	session_reset(&session);
+	message_init(&session.message, session.settings->mail.base);
 	session_reply(&session, 220, "", "%s LMTP Postern", session.state->hostname);
 	while (one_command(&session))
 		;

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "lmtp-deliver/guard.h"
 #include "lmtp-deliver/received.h"
 #include "lmtp-deliver/session_private.h"
 
@@ -177,6 +178,7 @@ static bool deliver(struct session *session, const struct envelope *envelope)
 /* Delivers what was received and ends the transaction. False: the session is over. */
 static bool finish_message(struct session *session)
 {
+	uint64_t transaction = guard_transaction();
 	struct buf received = BUF_INIT;
 	struct error err = {0};
 	bool go_on;
@@ -192,7 +194,10 @@ static bool finish_message(struct session *session)
 	go_on = deliver(session, &(struct envelope){.sender = buf_str(&session->sender),
 						    .started_ms = session->started_ms,
 						    .queue_id = session->xforward.ident,
-						    .received = buf_str(&received)});
+						    .received = buf_str(&received),
+						    .transaction = transaction});
+	/* What was sent before the replies says nothing of them. */
+	session->unconfirmed = session->connection->in.len == 0 ? transaction : 0;
 	buf_free(&received);
 	session_reset(session);
 	return go_on;

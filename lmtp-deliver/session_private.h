@@ -44,6 +44,7 @@ struct session {
 	struct message message; /* while DATA or BDAT is taken */
 	struct outcome outcome; /* of taking it; code 0: nothing is wrong */
 	bool chunking;          /* a BDAT came */
+	uint64_t unconfirmed;   /* the last transaction, until the client goes on; 0: none */
 	struct smtp_chunk chunk;
 };
 
@@ -52,7 +53,7 @@ struct session {
 void session_reply(struct session *session, unsigned code, const char *status, const char *format,
 		   ...) PRINTF_LIKE(4, 5);
 /* Sends what is due. False: the peer is gone or does not read. */
-bool session_flush(struct session *session) MUST_CHECK;
+bool session_flush(struct session *session);
 /* Sends what is due and waits for input; DOING is "a command", for the texts of a time-out. */
 bool session_wait(struct session *session, struct deadline deadline, const char *doing) MUST_CHECK;
 

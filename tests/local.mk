@@ -38,9 +38,18 @@ unit_tests = \
 	%D%/unit/test_presets \
 	%D%/unit/test_lookup \
 	%D%/unit/test_lookup_load \
+	%D%/unit/test_identity \
+	%D%/unit/test_folder \
 	%D%/unit/test_maildir \
+	%D%/unit/test_maildir_batch \
 	%D%/unit/test_quota \
+	%D%/unit/test_quota_lock \
+	%D%/unit/test_quota_warning \
+	%D%/unit/test_usage \
+	%D%/unit/test_guard \
 	%D%/unit/test_session \
+	%D%/unit/test_session_bdat \
+	%D%/unit/test_session_login \
 	%D%/unit/test_agent \
 	%D%/unit/test_policy \
 	%D%/unit/test_limit \
@@ -68,6 +77,14 @@ unit_tests = \
 %C%_unit_test_sasl_trouble_SOURCES = %D%/unit/test_sasl_trouble.c \
 	%D%/unit/sasl_harness.c %D%/unit/sasl_harness.h
 %C%_unit_test_sasl_trouble_LDADD = $(SASL_LIBS) $(LDADD)
+
+# With every system call on the disk recorded.
+%C%_unit_test_maildir_SOURCES = %D%/unit/test_maildir.c \
+	%D%/unit/maildir_rig.c %D%/unit/maildir_rig.h
+%C%_unit_test_maildir_batch_SOURCES = %D%/unit/test_maildir_batch.c \
+	%D%/unit/maildir_rig.c %D%/unit/maildir_rig.h
+%C%_unit_test_folder_SOURCES = %D%/unit/test_folder.c \
+	%D%/unit/maildir_rig.c %D%/unit/maildir_rig.h
 
 # On real SQLite files and a throw-away MariaDB.
 database = %D%/unit/database.c %D%/unit/database.h
@@ -100,16 +117,27 @@ mailhost_wrap = -Wl,--wrap=sql_execute,--wrap=sql_step
 %C%_unit_test_lookup_load_SOURCES = %D%/unit/test_lookup_load.c \
 	%D%/fuzz/fake_host.c %D%/fuzz/fake_host.h
 %C%_unit_test_lookup_load_LDADD = postfix-lookup/liblookup.la $(CHECK_LIBS)
-%C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(mailhost)
+%C%_unit_test_usage_SOURCES = %D%/unit/test_usage.c $(database)
+%C%_unit_test_usage_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+%C%_unit_test_quota_warning_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+%C%_unit_test_guard_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+lmtp_peer = %D%/unit/lmtp_peer.c %D%/unit/lmtp_peer.h $(mailhost)
+%C%_unit_test_session_SOURCES = %D%/unit/test_session.c $(lmtp_peer)
 %C%_unit_test_session_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_session_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+%C%_unit_test_session_bdat_SOURCES = %D%/unit/test_session_bdat.c $(lmtp_peer)
+%C%_unit_test_session_bdat_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_session_bdat_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+%C%_unit_test_session_login_SOURCES = %D%/unit/test_session_login.c $(lmtp_peer)
+%C%_unit_test_session_login_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_session_login_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
 %C%_unit_test_agent_SOURCES = %D%/unit/test_agent.c $(mailhost)
 %C%_unit_test_agent_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_agent_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/unit/test_postern.py %D%/unit/test_import_maps.py \
-	%D%/unit/test_compare.py %D%/docs/check_manuals.py
+	%D%/unit/test_compare.py %D%/unit/test_postern_quota.py %D%/docs/check_manuals.py
 
 TEST_EXTENSIONS = .py
 PY_LOG_COMPILER = $(PYTHON)
@@ -153,4 +181,4 @@ fake_host = %D%/fuzz/fake_host.c %D%/fuzz/fake_host.h
 %C%_fuzz_fuzz_lookup_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_lookup_LDADD = postfix-lookup/liblookup.la
 
-EXTRA_DIST += %D%/unit/test_postern.py %D%/unit/test_import_maps.py %D%/unit/test_compare.py %D%/docs %D%/e2e %D%/fixtures %D%/fuzz/corpus %D%/messages
+EXTRA_DIST += %D%/unit/test_postern.py %D%/unit/test_postern_quota.py %D%/unit/test_import_maps.py %D%/unit/test_compare.py %D%/docs %D%/e2e %D%/fixtures %D%/fuzz/corpus %D%/messages
