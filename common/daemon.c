@@ -37,9 +37,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/identity.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/notify.h"
+#include "common/owner.h"
 #include "common/sql.h"
 
 #ifndef PACKAGE_VERSION
@@ -259,8 +261,17 @@ static void free_listeners(struct daemon *daemon)
 /* Becomes the configured account if we are root; otherwise that is what --check can do. */
 static enum result become_user(const struct daemon *daemon, struct error *err)
 {
-	const char *user = daemon->plan.user;
-	return user[0] == '\0' ? RESULT_FOUND : daemon_drop_privileges(user, err);
+	const struct daemon_plan *plan = &daemon->plan;
+	uid_t uid;
+	gid_t gid;
+	if (plan->user[0] == '\0')
+		return RESULT_FOUND;
+	if (!plan->keeps_identities || geteuid() != 0)
+		return daemon_drop_privileges(plan->user, err);
+	enum result result = owner_parse(plan->user, &uid, &gid, err);
+	if (result != RESULT_FOUND)
+		return result;
+	return identity_keep(uid, gid, err);
 }
 
 static enum result open_state(struct daemon *daemon, struct error *err)
@@ -495,8 +506,9 @@ static int start(struct daemon *daemon)
 			code = EX_CONFIG;
 	}
 	if (result == RESULT_FOUND) {
-		raise_descriptor_limit((size_t)daemon->plan.max_connections *
-				       daemon->listener_count);
+		raise_descriptor_limit(
+			(size_t)daemon->plan.max_connections * daemon->listener_count +
+			(size_t)(daemon->plan.workers * daemon->plan.worker_descriptors));
 		result = open_listeners(daemon, &err);
 	}
 	if (result == RESULT_FOUND) {

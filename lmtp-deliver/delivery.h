@@ -38,6 +38,7 @@ struct envelope {
 	int64_t started_ms;   /* deadline_now_ms() at its beginning, for the delay in the log */
 	const char *queue_id; /* the client's, from XFORWARD IDENT; "" or NULL when not known */
 	const char *received; /* a whole Received field with its line ends, or "" or NULL */
+	uint64_t transaction; /* guard_transaction(), or 0: the client's own retries are stored */
 };
 
 /*
@@ -49,11 +50,11 @@ bool delivery_resolve(const struct settings *settings, struct accounts *accounts
 		      const char *address, size_t len, struct recipient *recipient_r,
 		      struct outcome *outcome) MUST_CHECK;
 /*
- * Stores a finished message for COUNT recipients, durably for each whose outcome is 250, and logs a
- * line for each; OUTCOMES has as many. They share their syncs, so whoever must answer one by one
- * gives some at a time, DELIVERY_BATCH at most.
+ * Stores a finished message for COUNT recipients (delivery_store.c), durably for each whose outcome
+ * is 250, and logs a line for each; OUTCOMES has as many. They share their syncs, so whoever must
+ * answer one by one gives some at a time, DELIVERY_BATCH at most.
  */
-#define DELIVERY_BATCH 64
+#define DELIVERY_BATCH 50
 void delivery_store(const struct settings *settings, const struct envelope *envelope,
 		    const struct message *message, const struct recipient *recipients, size_t count,
 		    struct outcome *outcomes);
@@ -61,7 +62,23 @@ void delivery_store(const struct settings *settings, const struct envelope *enve
 void delivery_refused(const struct envelope *envelope, const struct message *message,
 		      const struct recipient *recipient, const struct outcome *outcome);
 
-/* Registers the metrics; once, before threads. */
+/* What is told of a delivery beside its outcome. */
+struct delivery_report {
+	const char *folder; /* "INBOX", or as the address has it */
+	const char *file;   /* below the Maildir; "" */
+	uint64_t size;
+	int64_t quota_used, quota_limit; /* bytes; limit 0: none */
+};
+/*
+ * Logs and counts an outcome. DETAIL (may be NULL) is what the log says in place of the outcome's
+ * own text; REPORT may be NULL: nothing was written.
+ */
+void delivery_report(const struct envelope *envelope, const struct message *message,
+		     const struct recipient *recipient, const struct outcome *outcome,
+		     const char *detail, const struct delivery_report *report);
+
+void delivery_store_metrics(void);
+/* Registers the metrics of both files; once, before threads. */
 void delivery_metrics(void);
 
 #endif

@@ -8,18 +8,24 @@
 #endif
 
 #include <signal.h>
+#include <string.h>
 
 #include "common/accounts.h"
 #include "common/daemon.h"
 #include "lmtp-deliver/agent.h"
 #include "lmtp-deliver/delivery.h"
 #include "lmtp-deliver/session.h"
+#include "lmtp-deliver/usage.h"
 
 static enum result state_open(const struct settings *settings, void **state_r, struct error *err)
 {
 	struct session_state *state = NULL;
 	enum result result = session_state_open(settings, &state, err);
 
+	if (result == RESULT_FOUND)
+		result = usage_start(settings, state->schema, err);
+	if (result != RESULT_FOUND)
+		session_state_free(&state);
 	*state_r = state;
 	return result;
 }
@@ -28,6 +34,8 @@ static void state_free(void *state)
 {
 	struct session_state *session_state = state;
 
+	if (session_state)
+		usage_stop(session_state->settings);
 	session_state_free(&session_state);
 }
 
@@ -50,6 +58,8 @@ static enum result plan(const struct settings *settings, struct daemon_plan *pla
 		.service = &session_service,
 	};
 	plan_r->user = settings->mail.owner;
+	plan_r->keeps_identities = strcmp(settings->mail.identity, "account") == 0;
+	plan_r->worker_descriptors = (int64_t)4 * DELIVERY_BATCH;
 	plan_r->workers = settings->lmtp.workers;
 	plan_r->max_connections = settings->lmtp.max_connections;
 	return RESULT_FOUND;

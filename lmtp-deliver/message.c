@@ -153,6 +153,7 @@ static void look_at_header(struct message *message)
 			return;
 		if (used == message->skip && field_is(field, field_len, "Return-Path"))
 			message->skip = used + field_len;
+		message->hops += field_is(field, field_len, "Received");
 		if (message->message_id.len == 0 && field_is(field, field_len, "Message-ID"))
 			take_message_id(message, field, field_len);
 		used += field_len;

@@ -27,6 +27,7 @@ struct message {
 	size_t skip;           /* bytes of a Return-Path field at the top, not delivered */
 	uint64_t skip_virtual; /* the same with every LF as CRLF */
 	struct buf message_id; /* of the header, for logs, no <>; "" when there is none */
+	int64_t hops;          /* Received fields */
 };
 
 /* SPOOL must outlive the message. */
