@@ -148,7 +148,7 @@ def calendar():
 
 def huge_header():
     received = b"".join(
-        lines(f"Received: from hop{n}.remote.test (hop{n}.remote.test [192.0.2.{n % 256}])",
+        lines(f"X-Received: from hop{n}.remote.test (hop{n}.remote.test [192.0.2.{n % 256}])",
               f"\tby hop{n + 1}.remote.test (MTA) with ESMTPS id {n:08X}",
               "\tfor <heidi@example.com>; Sat, 21 Nov 2026 12:00:00 +0000 (UTC)") for n in range(1000))
     spam = b"".join(lines(f"X-Score-{n}: " + "RULE_NAME=1.25, " * 40) for n in range(200))
