@@ -107,7 +107,7 @@ class Bench:
         who.settle(folders)
 
     def through_postfix(self, what, label, domain, server=None):
-        sessions, messages = 8, max(1, int(250 * self.scale))
+        sessions, messages = 8, max(1, int(180 * self.scale))
         names = self.mailboxes.take(who.POST, sessions)
         addresses = [f"{local}@{domain}" for local in names]
         target = f"inet:127.0.0.1:{self.postfix.port}"
@@ -130,7 +130,7 @@ class Bench:
 
     def agent(self, what, label, parallel, make, domain=None, server=None):
         """MAKE(local) is the command; DOMAIN says where the mail must be afterwards."""
-        messages = max(1, int(300 * self.scale))
+        messages = max(1, int(200 * self.scale))
         local, = self.mailboxes.take(who.SINGLE, 1)
         argv = make(local)
 

@@ -93,7 +93,10 @@ class Mailboxes:
             os.makedirs(path, exist_ok=True)
             shutil.chown(path, OWNER, GROUP)
             spread(path)
-        check(["test", "-w", self.folder], user=OWNER, group=GROUP, extra_groups=[])
+        reach = run(["test", "-w", self.folder], user=OWNER, group=GROUP, extra_groups=[])
+        if reach.returncode != 0:
+            raise AssertionError(f"{OWNER} cannot reach {self.folder}: with --disk, name a folder "
+                                 "which everybody may enter")
 
     def take(self, kind, count):
         start = self.used[kind]
@@ -119,10 +122,10 @@ class Mailboxes:
 
 def spread(folder):
     """
-    Has ext4 put each new folder below FOLDER somewhere else on the disk. For a minute ext4 gives
-    nobody the inodes that were freed, and to step over thousands of them takes longer than the rest
-    of a delivery; so nobody must work where another has just removed files. Other file systems know
-    nothing of this.
+    Has ext4 put each new folder below FOLDER somewhere else on the disk. Without a journal, ext4
+    leaves the inodes of removed files alone for some minutes, and to step over thousands of them
+    takes longer than the rest of a delivery; so nobody must work where another has just removed
+    files. Other file systems know nothing of this.
     """
     run(["chattr", "+T", folder])
 
@@ -427,10 +430,14 @@ class Disk:
     def __init__(self, folder):
         device = os.stat(folder).st_dev
         path = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+        self.described = check(["findmnt", "-no", "FSTYPE,SOURCE,OPTIONS", "-T", folder]).strip()
+        with contextlib.suppress(OSError):
+            with open(f"/sys/fs/ext4/{os.path.basename(path)}/journal_task", encoding="ascii") as task:
+                if task.read().strip() == "<none>":
+                    self.described += " (without a journal)"
         if os.path.exists(os.path.join(path, "partition")):
             path = os.path.dirname(path)
         self.path = os.path.join(path, "stat")
-        self.described = check(["findmnt", "-no", "FSTYPE,SOURCE,OPTIONS", "-T", folder]).strip()
 
     def flushes(self):
         try:
