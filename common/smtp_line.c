@@ -1,7 +1,8 @@
 /*
  * smtp_line - command lines and their arguments, of SMTP and LMTP
  *
- * Lenient where a stock client or old mail needs it: a..b@ and .a@, local parts of any length that
+ * Lenient where a stock client or old mail needs it: a..b@ and .a@, senders that are no address
+ * (taken for the null sender, since refusing them loses mail that a user waits for), local parts of any length that
  * fits, 8-bit bytes without SMTPUTF8, SIZE beyond 64 bits (taken as the largest number). Strict
  * where two readers might disagree: no blank before "<", one "@", no control characters in
  * addresses (also not hidden in xtext).
@@ -143,8 +144,8 @@ static size_t route_len(const char *at, size_t len)
 	return 0;
 }
 
-/* Bytes of the mailbox at AT, which '>' ends; 0: malformed. */
-static size_t mailbox_len(const char *at, size_t len)
+/* Bytes of the mailbox at AT, which '>' ends; 0: malformed. A sender may be a local part only. */
+static size_t mailbox_len(const char *at, size_t len, bool reverse)
 {
 	size_t local = 0, domain;
 
@@ -156,7 +157,7 @@ static size_t mailbox_len(const char *at, size_t len)
 	if (local == 0 || local == len)
 		return 0;
 	if (at[local] == '>')
-		return is_word(at, local, "postmaster") ? local : 0;
+		return reverse || is_word(at, local, "postmaster") ? local : 0;
 	if (at[local] != '@')
 		return 0;
 	for (domain = local + 1; domain < len && path_byte(at[domain]);)
@@ -174,11 +175,25 @@ static size_t bracket_parse(const char *at, size_t len, bool reverse, struct buf
 	if (at[1] == '>')
 		return reverse ? 2 : 0;
 	start += route_len(at + 1, len - 1);
-	mailbox = mailbox_len(at + start, len - start);
+	mailbox = mailbox_len(at + start, len - start, reverse);
 	if (mailbox == 0 || mailbox > PATH_MAX_LEN)
 		return 0;
 	buf_append(address, at + start, mailbox);
 	return start + mailbox + 1;
+}
+
+/* Bytes of "<...>" with text inside that is no address; 0: not even that. */
+static size_t unreadable_len(const char *at, size_t len)
+{
+	const char *end = len > 2 ? memchr(at, '>', len) : NULL;
+	size_t inside = end != NULL ? (size_t)(end - at) - 1 : 0;
+
+	if (inside == 0 || inside > PATH_MAX_LEN || at[0] != '<')
+		return 0;
+	for (size_t i = 1; i <= inside; i++)
+		if ((unsigned char)at[i] < ' ' || at[i] == 0x7f || at[i] == '<')
+			return 0;
+	return inside + 2;
 }
 
 static int hex_digit(char c)
@@ -355,6 +370,10 @@ enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const cha
 		return SMTP_PATH_SYNTAX;
 	at++;
 	bracket = bracket_parse(argument + at, len - at, reverse, &path_r->address);
+	if (bracket == 0 && reverse) {
+		bracket = unreadable_len(argument + at, len - at);
+		path_r->unreadable = bracket > 0;
+	}
 	if (bracket == 0)
 		return SMTP_PATH_SYNTAX;
 	at += bracket;

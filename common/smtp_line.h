@@ -52,6 +52,7 @@ enum smtp_body { SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 
 struct smtp_path {          /* MAIL FROM:<path> parameters or RCPT TO:<path> parameters */
 	struct buf address; /* as it came, without <> and source route; "" for <> */
+	bool unreadable;    /* MAIL: what stands in <> is no address; taken for <> */
 	bool has_size, smtputf8;
 	uint64_t size;
 	enum smtp_body body;
@@ -69,7 +70,7 @@ enum smtp_path_fault {
 /*
  * ARGUMENT is what stands after "MAIL " or "RCPT ". KEYWORD is "FROM" or "TO". Source routes are
  * dropped; quoted local parts kept as they came; RCPT refuses the empty path; "<postmaster>"
- * without domain is accepted. PATH_R is set in every case: smtp_path_free() it. Out of memory is no
+ * without domain is accepted, MAIL accepts any local part alone. PATH_R is set in every case: smtp_path_free() it. Out of memory is no
  * fault of the peer: ask buf_ok(&path_r->address) after OK.
  */
 enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const char *keyword,

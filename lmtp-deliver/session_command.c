@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "common/deadline.h"
+#include "common/log.h"
 #include "lmtp-deliver/session_private.h"
 
 #define COMMANDS "LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH XFORWARD"
@@ -100,6 +101,8 @@ static void begin_transaction(struct session *session, const struct smtp_path *p
 		session_reply(session, 452, "4.3.1", "out of memory");
 		return;
 	}
+	if (path->unreadable)
+		log_info("sender not readable, taken for <> peer=%s", session->connection->peer);
 	session->in_transaction = true;
 	session->smtputf8 = path->smtputf8;
 	session->started_ms = deadline_now_ms();

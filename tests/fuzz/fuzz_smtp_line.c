@@ -1,5 +1,5 @@
 /*
- * fuzz_smtp_line - an LMTP client that sends anything: lines, paths, message data
+ * fuzz_smtp_line - an LMTP client that sends anything: lines, paths, message data and chunks
  *
  * The first byte chooses the sizes of the pieces that the rest is fed in. Pieces must give what
  * the whole gives; and message data is compared with a plain search for its end and a plain
@@ -68,6 +68,8 @@ static void check_lines(const char *text, size_t size)
 			abort();
 		check_path(argument, argument_len, "FROM");
 		check_path(argument, argument_len, "TO");
+		check_bdat(argument, argument_len);
+		check_xtext(argument, argument_len);
 		at += used;
 	}
 }
@@ -154,6 +156,43 @@ static void check_data(const char *text, size_t size, size_t step)
 	buf_free(&expected);
 }
 
+/* Chunks of STEP, STEP + 1, ... bytes give what a plain rewriting of the whole does. */
+static void check_chunks(const char *text, size_t size, size_t step)
+{
+	struct smtp_chunk chunk = {0};
+	struct buf out = BUF_INIT, expected = BUF_INIT;
+
+	for (size_t at = 0; at < size; at += step++)
+		smtp_chunk_parse(&chunk, text + at, size - at < step ? size - at : step, &out);
+	smtp_chunk_end(&chunk, &out);
+	for (size_t i = 0; i < size; i++)
+		if (text[i] != '\r' || i + 1 == size || text[i + 1] != '\n')
+			buf_putc(&expected, text[i]);
+	if (out.len != expected.len || memcmp(buf_str(&out), buf_str(&expected), out.len) != 0)
+		abort();
+	buf_free(&out);
+	buf_free(&expected);
+}
+
+static void check_bdat(const char *argument, size_t len)
+{
+	uint64_t size = UINT64_MAX;
+	bool last;
+
+	if (smtp_bdat_parse(argument, len, &size, &last) &&
+	    (size > INT64_MAX || len == 0 || argument[0] < '0' || argument[0] > '9'))
+		abort();
+}
+
+static void check_xtext(const char *text, size_t len)
+{
+	struct buf out = BUF_INIT;
+
+	if (smtp_xtext_decode(text, len, &out))
+		check_text(&out);
+	buf_free(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
@@ -164,5 +203,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_path(text, size - 1, "FROM");
 	check_path(text, size - 1, "TO");
 	check_data(text, size - 1, 1 + data[0] % 16);
+	check_chunks(text, size - 1, 1 + data[0] % 16);
 	return 0;
 }

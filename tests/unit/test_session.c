@@ -73,6 +73,8 @@ START_TEST(test_commands_in_and_out_of_order)
 		{"RCPT TO:<alice@example.com>", "503 5.5.1"},
 		{"mail from:<A@b> size=1000 body=8bitmime smtputf8", "250 2.1.0"},
 		{"MAIL FROM:<a@b>", "503 5.5.1"},
+		{"RSET", "250 2.0.0"},
+		{"MAIL FROM:<no address>", "250 2.1.0"},
 		{"DATA", "503 5.5.1"},
 		{"RCPT TO:<>", "501 5.1.3"},
 		{"RCPT TO: <alice@example.com>", "501 5.1.3"},

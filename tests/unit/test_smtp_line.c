@@ -135,6 +135,12 @@ static const struct {
 	{"FROM", "FROM:<a@example.com>", "a@example.com"},
 	{"FROM", "from:<>", ""},
 	{"FROM", "FROM:<> ", ""},
+	{"FROM", "FROM:<a>", "a"},
+	{"FROM", "FROM:<a@>", ""},
+	{"FROM", "FROM:<@b>", ""},
+	{"FROM", "FROM:<a b@c>", ""},
+	{"FROM", "FROM:<a@b@c>", ""},
+	{"FROM", "FROM:<\"\"@d>", ""},
 	{"TO", "TO:<a@b>", "a@b"},
 	{"TO", "to:<Postmaster>", "Postmaster"},
 	{"TO", "TO:<@x,@y.example:u@d>", "u@d"},
@@ -158,6 +164,8 @@ START_TEST(test_path_good)
 	ck_assert_int_eq(path(good_paths[_i].argument, good_paths[_i].keyword, &out), SMTP_PATH_OK);
 	ck_assert_str_eq(buf_str(&out.address), good_paths[_i].address);
 	ck_assert(!out.has_size && !out.smtputf8);
+	ck_assert(out.unreadable ==
+		  (good_paths[_i].address[0] == '\0' && !strstr(good_paths[_i].argument, "<>")));
 	ck_assert_int_eq(out.body, SMTP_BODY_7BIT);
 	smtp_path_free(&out);
 	/* Without its last '>', it is bad, wherever it was cut. */
@@ -186,9 +194,11 @@ static const struct {
 	{"FROM", "FROM:<a@b"},
 	{"FROM", "FROM:<a@b>x"},
 	{"FROM", "FROM:<a@b>>"},
-	{"FROM", "FROM:<a>"},
-	{"FROM", "FROM:<a@>"},
-	{"FROM", "FROM:<@b>"},
+	{"FROM", "FROM:<a<b>"},
+	{"FROM", "FROM:<a\x01@b>"},
+	{"TO", "TO:<a>"},
+	{"TO", "TO:<a@>"},
+	{"TO", "TO:<@b>"},
 	{"TO", "TO:<@a:>"},
 	{"TO", "TO:<@a,@b>"},
 	{"TO", "TO:<@a b:u@d>"},
@@ -329,6 +339,105 @@ START_TEST(test_parameters_bad)
 			      bad_parameters[_i].fault,
 		      "%s", bad_parameters[_i].argument);
 	smtp_path_free(&out);
+}
+END_TEST
+
+START_TEST(test_bdat)
+{
+	static const struct {
+		const char *argument;
+		uint64_t size;
+		bool last;
+	} good[] = {
+		{"0", 0, false},       {"0 LAST", 0, true},
+		{"86 last", 86, true}, {"86  LAST  ", 86, true},
+		{"000012", 12, false}, {"9223372036854775807", INT64_MAX, false},
+	};
+	static const char *const bad[] = {"",
+					  " ",
+					  "LAST",
+					  "1LAST",
+					  "1 LASTS",
+					  "1 LAST x",
+					  "-1",
+					  "+1",
+					  "1.5",
+					  "0x1",
+					  "1 2",
+					  "9223372036854775808",
+					  "99999999999999999999"};
+	uint64_t size;
+	bool last;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		char *copy = exact_copy(good[i].argument, strlen(good[i].argument));
+
+		ck_assert(smtp_bdat_parse(copy, strlen(good[i].argument), &size, &last));
+		ck_assert_uint_eq(size, good[i].size);
+		ck_assert(last == good[i].last);
+		free(copy);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char *copy = exact_copy(bad[i], strlen(bad[i]));
+
+		ck_assert_msg(!smtp_bdat_parse(copy, strlen(bad[i]), &size, &last), "%s", bad[i]);
+		free(copy);
+	}
+}
+END_TEST
+
+/* Cut anywhere into two chunks: the same bytes. */
+START_TEST(test_chunk)
+{
+	static const struct {
+		const char *wire, *stored;
+	} cases[] = {
+		{"", ""},
+		{"a\r\nb\r\n", "a\nb\n"},
+		{"..\r\n.\r\n", "..\n.\n"},
+		{"\r\r\n\r", "\r\n\r"},
+		{"\n\r\n\n", "\n\n\n"},
+		{"\r\r\r", "\r\r\r"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (size_t cut = 0; cut <= strlen(cases[i].wire); cut++) {
+			struct smtp_chunk chunk = {0};
+			struct buf out = BUF_INIT;
+			size_t rest = strlen(cases[i].wire) - cut;
+			char *head = exact_copy(cases[i].wire, cut);
+			char *tail = exact_copy(cases[i].wire + cut, rest);
+
+			smtp_chunk_parse(&chunk, head, cut, &out);
+			smtp_chunk_parse(&chunk, tail, rest, &out);
+			smtp_chunk_end(&chunk, &out);
+			ck_assert_str_eq(buf_str(&out), cases[i].stored);
+			free(head);
+			free(tail);
+			buf_free(&out);
+		}
+}
+END_TEST
+
+START_TEST(test_auth_line)
+{
+	char *data = malloc(SMTP_AUTH_LINE_MAX);
+	size_t line_len, used;
+
+	ck_assert_ptr_nonnull(data);
+	memset(data, 'a', SMTP_AUTH_LINE_MAX);
+	ck_assert_int_eq(smtp_line_parse_max(data, SMTP_AUTH_LINE_MAX - 1, SMTP_AUTH_LINE_MAX,
+					     &line_len, &used),
+			 PARSE_MORE);
+	ck_assert_int_eq(
+		smtp_line_parse_max(data, SMTP_AUTH_LINE_MAX, SMTP_AUTH_LINE_MAX, &line_len, &used),
+		PARSE_BAD);
+	data[SMTP_AUTH_LINE_MAX - 1] = '\n';
+	ck_assert_int_eq(
+		smtp_line_parse_max(data, SMTP_AUTH_LINE_MAX, SMTP_AUTH_LINE_MAX, &line_len, &used),
+		PARSE_OK);
+	ck_assert_uint_eq(line_len, SMTP_AUTH_LINE_MAX - 1);
+	free(data);
 }
 END_TEST
 
@@ -492,6 +601,9 @@ int main(void)
 	tcase_add_test(tests, test_parameters);
 	tcase_add_loop_test(tests, test_parameters_bad, 0,
 			    (int)(sizeof(bad_parameters) / sizeof(bad_parameters[0])));
+	tcase_add_test(tests, test_bdat);
+	tcase_add_test(tests, test_chunk);
+	tcase_add_test(tests, test_auth_line);
 	tcase_add_test(tests, test_envid_length);
 	tcase_add_loop_test(tests, test_data, 0, count);
 	tcase_add_loop_test(tests, test_data_bytes, 0, count);
