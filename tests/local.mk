@@ -174,7 +174,9 @@ fake_host = %D%/fuzz/fake_host.c %D%/fuzz/fake_host.h
 %C%_fuzz_fuzz_policy_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_policy_LDADD = policyd/libpolicyd.la
 %C%_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS) \
-	-Wl,--wrap=maildir_deliver,--wrap=maildir_open
+	-Wl,--wrap=maildir_write,--wrap=maildir_sync,--wrap=maildir_link \
+	-Wl,--wrap=maildir_settle,--wrap=maildir_close \
+	-Wl,--wrap=quota_peek,--wrap=quota_enter,--wrap=quota_leave
 %C%_fuzz_fuzz_session_LDADD = lmtp-deliver/liblmtp.la
 %C%_fuzz_fuzz_saslauthd_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_fuzz_saslauthd_LDADD = sasl-auxprop-sql/libauthd.la

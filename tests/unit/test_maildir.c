@@ -1,8 +1,7 @@
 /*
  * test_maildir - layout, confinement, names, the order of syncs, and every fault on the way
  *
- * The calls that matter are wrapped here (the program's own definitions win over libc's): each is
- * recorded, may be made to fail, and is otherwise the real one.
+ * The calls that matter are recorded, and made to fail, by maildir_rig.c.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -31,160 +30,7 @@
 #include <unistd.h>
 
 #include "common/maildir.h"
-
-/* The recorder. */
-
-enum call { CALL_MKDIR, CALL_SYNC, CALL_DATASYNC, CALL_LINK, CALL_TMPFILE, CALL_WRITE, CALLS };
-
-struct event {
-	enum call call;
-	ino_t at;   /* the directory, or the file synced, written or linked */
-	char to[9]; /* mkdir: what */
-};
-static struct event events[400];
-static size_t event_count;
-
-static struct { /* the next calls fail, from the NTH on (1 is the next) */
-	unsigned nth, times;
-	int error;
-} faults[CALLS];
-static size_t short_writes; /* no write takes more bytes; 0: all */
-static bool lost_link_reply; /* a link that happened but whose reply was lost, as on NFS */
-
-static ino_t inode_of(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 ? st.st_ino : 0;
-}
-
-/* Records a call; true: it must fail, errno is set. */
-static bool record(enum call call, ino_t at, const char *to)
-{
-	if (event_count < sizeof(events) / sizeof(events[0])) {
-		struct event *event = &events[event_count++];
-
-		*event = (struct event){.call = call, .at = at};
-		(void)snprintf(event->to, sizeof(event->to), "%s", to);
-	}
-	if (faults[call].nth > 1) {
-		faults[call].nth--;
-	} else if (faults[call].nth == 1 && faults[call].times > 0) {
-		faults[call].times--;
-		errno = faults[call].error;
-		return true;
-	}
-	return false;
-}
-
-static void plan_fault(enum call call, unsigned nth, unsigned times, int error)
-{
-	faults[call].nth = nth;
-	faults[call].times = times;
-	faults[call].error = error;
-}
-
-int fsync(int fd)
-{
-	return record(CALL_SYNC, inode_of(fd), "") ? -1 : (int)syscall(SYS_fsync, fd);
-}
-
-int fdatasync(int fd)
-{
-	return record(CALL_DATASYNC, inode_of(fd), "") ? -1 : (int)syscall(SYS_fdatasync, fd);
-}
-
-int mkdirat(int at, const char *name, mode_t mode)
-{
-	return record(CALL_MKDIR, inode_of(at), name) ? -1
-						      : (int)syscall(SYS_mkdirat, at, name, mode);
-}
-
-int linkat(int from, const char *name, int to, const char *new_name, int flags)
-{
-	struct stat st = {0};
-	int rc;
-
-	(void)fstatat(from, name, &st, flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW);
-	if (record(CALL_LINK, st.st_ino, ""))
-		return -1;
-	rc = (int)syscall(SYS_linkat, from, name, to, new_name, flags);
-	if (rc == 0 && lost_link_reply) {
-		errno = EEXIST;
-		return -1;
-	}
-	return rc;
-}
-
-int openat(int at, const char *name, int flags, ...)
-{
-	va_list args;
-	mode_t mode = 0;
-
-	va_start(args, flags);
-	if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE)
-		mode = va_arg(args, mode_t);
-	va_end(args);
-	if ((flags & O_TMPFILE) == O_TMPFILE && record(CALL_TMPFILE, inode_of(at), ""))
-		return -1;
-	return (int)syscall(SYS_openat, at, name, flags, mode);
-}
-
-/* Only of files: check itself writes to a pipe. */
-static bool record_write(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && record(CALL_WRITE, st.st_ino, "");
-}
-
-ssize_t write(int fd, const void *data, size_t len)
-{
-	return record_write(fd) ? -1 : syscall(SYS_write, fd, data, len);
-}
-
-ssize_t writev(int fd, const struct iovec *iov, int count)
-{
-	if (record_write(fd))
-		return -1;
-	if (short_writes > 0 && count > 0) {
-		size_t len = iov[0].iov_len < short_writes ? iov[0].iov_len : short_writes;
-
-		return syscall(SYS_write, fd, iov[0].iov_base, len);
-	}
-	return syscall(SYS_writev, fd, iov, count);
-}
-
-/* The folder of a test. */
-
-static char top[64]; /* holds base and outside */
-static char base[80], outside[80];
-static char directory[2000]; /* of the target */
-static struct maildir_target target;
-static struct error err;
-
-static void setup(void)
-{
-	(void)snprintf(top, sizeof(top), "%s/test_maildir.XXXXXX", "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(top));
-	(void)snprintf(base, sizeof(base), "%s/base", top);
-	(void)snprintf(outside, sizeof(outside), "%s/outside", top);
-	ck_assert_int_eq(mkdir(base, 0700), 0);
-	ck_assert_int_eq(mkdir(outside, 0700), 0);
-	(void)snprintf(directory, sizeof(directory), "%s/example.com/alice/Maildir", base);
-	target = (struct maildir_target){.base = base, .directory = directory, .folder = ""};
-	event_count = 0;
-	memset(faults, 0, sizeof(faults));
-	err.text[0] = '\0';
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	(void)snprintf(command, sizeof(command), "rm -rf %s", top);
-	ck_assert_int_eq(system(command), 0);
-}
+#include "tests/unit/maildir_rig.h"
 
 static enum result deliver_text(const char *text, struct buf *name_r, bool *no_space_r)
 {
@@ -197,12 +43,6 @@ static enum result deliver_text(const char *text, struct buf *name_r, bool *no_s
 			       no_space_r, &err);
 }
 
-static void path_below(char *path_r, size_t size, const char *name)
-{
-	ck_assert_int_lt(snprintf(path_r, size, "%s%s%s", directory, *name ? "/" : "", name),
-			 (int)size);
-}
-
 static void assert_mode(const char *name, mode_t mode)
 {
 	char path[4096];
@@ -211,45 +51,6 @@ static void assert_mode(const char *name, mode_t mode)
 	path_below(path, sizeof(path), name);
 	ck_assert_msg(lstat(path, &st) == 0, "%s: %s", path, strerror(errno));
 	ck_assert_msg(st.st_mode == mode, "%s has mode %o", path, st.st_mode);
-}
-
-/* Files in a folder of the Maildir; -1: no such folder. */
-static int count_files(const char *name)
-{
-	char path[4096];
-	struct dirent *entry;
-	int count = 0;
-	DIR *dir;
-
-	path_below(path, sizeof(path), name);
-	dir = opendir(path);
-	if (!dir)
-		return -1;
-	while ((entry = readdir(dir)))
-		count += entry->d_name[0] != '.';
-	(void)closedir(dir);
-	return count;
-}
-
-static void make_folder(const char *name)
-{
-	const char *parts[] = {"", "/cur", "/new", "/tmp"};
-	char path[4096];
-
-	for (size_t i = 0; i < 4; i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s%s", directory, name, parts[i]);
-		ck_assert_int_eq(mkdir(path, 0700), 0);
-	}
-}
-
-/* The recorder's verdicts. */
-
-static bool synced_between(enum call call, ino_t at, size_t from, size_t to)
-{
-	for (size_t i = from; i < to; i++)
-		if (events[i].call == call && events[i].at == at)
-			return true;
-	return false;
 }
 
 /* Whatever was made is synced before it is relied upon. */
@@ -608,18 +409,6 @@ START_TEST(test_open)
 }
 END_TEST
 
-static int open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		count++;
-	(void)closedir(dir);
-	return count;
-}
-
 /* Each call that can fail: TEMP, a text with its name, nothing left behind, no descriptor lost. */
 START_TEST(test_faults)
 {
@@ -729,6 +518,37 @@ START_TEST(test_lost_reply_of_link)
 	lost_link_reply = false;
 	ck_assert_int_eq(count_files("new"), 1);
 	ck_assert_int_eq(count_files("tmp"), 0);
+}
+END_TEST
+
+/* More parts than one writev(2) takes, empty ones among them, a few bytes at a time. */
+START_TEST(test_many_parts)
+{
+	static const size_t limits[] = {0, 1, 7, 100};
+	struct maildir_part parts[50];
+	char wanted[500] = "", got[500], path[4096];
+
+	for (size_t i = 0; i < 50; i++) {
+		parts[i] =
+			(struct maildir_part){"0123456789" + i % 10, i % 3 == 1 ? 0 : 10 - i % 10};
+		(void)strncat(wanted, parts[i].data, parts[i].len);
+	}
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		struct buf name = BUF_INIT;
+		FILE *file;
+
+		short_writes = limits[i];
+		ck_assert_int_eq(maildir_deliver(&target, parts, 50, 1, 1, &name, NULL, &err),
+				 RESULT_FOUND);
+		path_below(path, sizeof(path), buf_str(&name));
+		file = fopen(path, "r");
+		ck_assert_ptr_nonnull(file);
+		ck_assert_uint_eq(fread(got, 1, sizeof(got), file), strlen(wanted));
+		ck_assert_int_eq(memcmp(got, wanted, strlen(wanted)), 0);
+		(void)fclose(file);
+		buf_free(&name);
+	}
+	ck_assert_int_eq(maildir_deliver(&target, parts, 0, 0, 0, NULL, NULL, &err), RESULT_FOUND);
 }
 END_TEST
 
@@ -869,6 +689,7 @@ int main(void)
 	tcase_add_test(tests, test_faults_while_making);
 	tcase_add_test(tests, test_named_files);
 	tcase_add_test(tests, test_lost_reply_of_link);
+	tcase_add_test(tests, test_many_parts);
 	tcase_add_test(tests, test_full_and_read_only_disk);
 	tcase_add_test(tests, test_long_paths);
 	tcase_add_test(tests, test_virtual_size);
