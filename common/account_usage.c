@@ -21,6 +21,21 @@ enum result accounts_usage_place(const struct schema *schema, struct error *err)
 			    schema_name(schema));
 }
 
+enum result accounts_usage_try(const struct settings *settings, const struct schema *schema,
+			       struct error *err)
+{
+	struct accounts *accounts = NULL;
+	enum result result = accounts_usage_place(schema, err);
+
+	if (result == RESULT_FOUND)
+		result = accounts_open(settings, schema, &accounts, err);
+	/* To know its parameters, the statement is prepared. */
+	if (result == RESULT_FOUND)
+		result = schema_uses(accounts_session(accounts), "usage_set", "bytes", err);
+	accounts_free(&accounts);
+	return result == RESULT_NONE ? RESULT_FOUND : result;
+}
+
 enum result accounts_publish_usage(struct accounts *accounts, const struct account_usage *usages,
 				   size_t count, struct error *err)
 {

@@ -143,6 +143,7 @@ START_TEST(test_publish)
 		       databases[_i].table);
 	fixture_run(sql);
 	ck_assert_int_eq(accounts_usage_place(schema, &err), RESULT_FOUND);
+	ck_assert_int_eq(accounts_usage_try(&settings, schema, &err), RESULT_FOUND);
 	for (int round = 0; round < 2; round++) {
 		ck_assert_msg(accounts_publish_usage(accounts, usages, 4, &err) == RESULT_FOUND,
 			      "%s", err.text);
@@ -181,7 +182,9 @@ START_TEST(test_no_place)
 	usage_note("alice@example.com", 1, 1);
 	usage_stop(&settings);
 	close_all();
-	open_database("postfixadmin", "sqlite", "2.1");
+	open_database("postfixadmin", _i == 0 ? "sqlite" : "mysql", "2.1");
+	ck_assert_int_eq(accounts_usage_try(&settings, schema, &err), RESULT_PERM);
+	ck_assert_ptr_nonnull(strstr(err.text, "quota2"));
 	ck_assert_int_eq(accounts_publish_usage(accounts, &usage, 1, &err), RESULT_PERM);
 	ck_assert_ptr_nonnull(strstr(err.text, "quota2"));
 	close_all();
@@ -323,7 +326,7 @@ int main(void)
 	tcase_add_unchecked_fixture(tests, server_start, server_stop);
 	tcase_set_timeout(tests, 120);
 	tcase_add_loop_test(tests, test_publish, 0, DATABASES);
-	tcase_add_test(tests, test_no_place);
+	tcase_add_loop_test(tests, test_no_place, 0, 2);
 	tcase_add_loop_test(tests, test_thread, SQLITE, SQLITE + 1);
 	tcase_add_loop_test(tests, test_thread, MYSQL, MYSQL + 1);
 	tcase_add_test(tests, test_database_away);
