@@ -40,6 +40,25 @@ static void check_path(const char *argument, size_t len, const char *keyword)
 	smtp_path_free(&path);
 }
 
+static void check_bdat(const char *argument, size_t len)
+{
+	uint64_t size = UINT64_MAX;
+	bool last;
+
+	if (smtp_bdat_parse(argument, len, &size, &last) &&
+	    (size > INT64_MAX || len == 0 || argument[0] < '0' || argument[0] > '9'))
+		abort();
+}
+
+static void check_xtext(const char *text, size_t len)
+{
+	struct buf out = BUF_INIT;
+
+	if (smtp_xtext_decode(text, len, &out))
+		check_text(&out);
+	buf_free(&out);
+}
+
 static void check_lines(const char *text, size_t size)
 {
 	size_t at = 0;
@@ -172,25 +191,6 @@ static void check_chunks(const char *text, size_t size, size_t step)
 		abort();
 	buf_free(&out);
 	buf_free(&expected);
-}
-
-static void check_bdat(const char *argument, size_t len)
-{
-	uint64_t size = UINT64_MAX;
-	bool last;
-
-	if (smtp_bdat_parse(argument, len, &size, &last) &&
-	    (size > INT64_MAX || len == 0 || argument[0] < '0' || argument[0] > '9'))
-		abort();
-}
-
-static void check_xtext(const char *text, size_t len)
-{
-	struct buf out = BUF_INIT;
-
-	if (smtp_xtext_decode(text, len, &out))
-		check_text(&out);
-	buf_free(&out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
