@@ -530,7 +530,7 @@ START_TEST(test_many_parts)
 
 	for (size_t i = 0; i < 50; i++) {
 		parts[i] =
-			(struct maildir_part){"0123456789" + i % 10, i % 3 == 1 ? 0 : 10 - i % 10};
+			(struct maildir_part){&"0123456789"[i % 10], i % 3 == 1 ? 0 : 10 - i % 10};
 		(void)strncat(wanted, parts[i].data, parts[i].len);
 	}
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
