@@ -94,7 +94,7 @@ def test_names_stay_unique_when_clock_and_process_id_repeat():
     with Host("sqlite", "4.x", daemons=("lmtp",), postfix=False) as host:
         library = os.path.join(host.folder, "stuck_clock.so")
         check(["cc", "-shared", "-fPIC", "-O1", "-o", library,
-               os.path.join(TOP, "tests", "crash", "stuck_clock.c")])
+               os.path.join(TOP, "tests", "e2e", "rig", "stuck_clock.c")])
         os.chmod(library, 0o755)
         daemon, account = host.daemons["lmtp"], ledger.Ledger()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
