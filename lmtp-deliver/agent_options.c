@@ -23,7 +23,7 @@
 
 struct words { /* as they came */
 	const char *from, *return_path, *recipient, *address, *folder;
-	bool is_maildrop;
+	bool is_maildrop, is_quiet;
 };
 
 /* "INBOX.Spam" and "INBOX/Spam" are what servers with such a prefix call the folder Spam. */
@@ -77,6 +77,7 @@ static bool parse_words(int argc, char **argv, struct agent_options *options, st
 		case 'e':
 		case 'k':
 		case 'q':
+			words->is_quiet = true;
 			break;
 		default:
 			error_set(err, "option -%c: %s", optopt,
@@ -106,14 +107,20 @@ static bool take_recipient(const struct words *words, const char *next, struct e
 
 bool agent_options_parse(int argc, char **argv, struct agent_options *options_r, struct error *err)
 {
+	static const struct words none;
 	struct words words = {0};
-	int first = argc > 1 && strcmp(argv[1], "deliver") == 0 ? 1 : 0;
 
 	*options_r = (struct agent_options){.file = SETTINGS_DEFAULT_FILE, .folder = ""};
-	argc -= first;
-	argv += first;
 	if (!parse_words(argc, argv, options_r, &words, err))
 		return false;
+	/* The sub-command of "dovecot deliver"; behind any option of the agents it is a user. */
+	if (optind < argc && strcmp(argv[optind], "deliver") == 0 && !options_r->message &&
+	    memcmp(&words, &none, sizeof(words)) == 0) {
+		argc -= optind;
+		argv += optind;
+		if (!parse_words(argc, argv, options_r, &words, err))
+			return false;
+	}
 	if (words.folder)
 		options_r->folder = without_inbox(words.folder);
 	if (words.recipient) {

@@ -470,6 +470,8 @@ START_TEST(test_options)
 		{{"-m", "Inbox", "u", NULL}, .recipients = {"u"}},
 		{{"-m", "inboxes", "u", NULL}, .folder = "inboxes", .recipients = {"u"}},
 		{{"deliver", NULL}, .recipients = {NULL}},
+		{{"-c", "o", "deliver", "-d", "u", NULL}, "o", .recipients = {"u"}},
+		{{"-e", "deliver", NULL}, .recipients = {"deliver"}},
 		{{"user", NULL}, .recipients = {"user"}},
 		{{"-w", "90", "-d", "u@x", "u+e@x", "u", "e", "{nexthop}", NULL},
 		 .recipients = {"u@x"}},
@@ -641,7 +643,7 @@ START_TEST(test_several_recipients)
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const char *arguments[7] = {"-r", "a@b", table[i].users[0], table[i].users[1]};
 		int status = run_bytes(arguments, text, sizeof(text) - 1);
-		char command[200];
+		char command[256];
 
 		ck_assert_msg(status == table[i].status, "row %zu: exit %d: %s", i, status, output);
 		ck_assert_msg(strncmp(output, table[i].words, strlen(table[i].words)) == 0,

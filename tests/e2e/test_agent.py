@@ -1,0 +1,256 @@
+"""The pipe(8) agent behind a real Postfix, called with the command lines of other agents."""
+
+import os
+import signal
+import subprocess
+
+from rig.dialogue import send
+from rig.host import OWNER, Host, program, sanitizer_environment
+from rig.process import wait_for
+
+SANITIZED = True
+
+# Only the word behind argv= differs from what the how-tos and Postfix's own master.cf have.
+MASTER = """\
+bare unix - n n - - pipe
+  flags=R user={owner} argv={agent} -e -r ${{sender}} -m ${{extension}} ${{user}}
+cyrus unix - n n - - pipe
+  flags=R user={owner} argv={agent} -e -r ${{sender}} -m ${{extension}} ${{user}}@${{nexthop}}
+old-cyrus unix - n n - - pipe
+  flags=R user={owner} argv={agent} -e -m ${{extension}} ${{user}}@${{nexthop}}
+maildrop unix - n n - - pipe
+  flags=DRhu user={owner} argv={agent} -w 90 -d ${{user}}@${{nexthop}} ${{recipient}} ${{user}} ${{extension}} {{nexthop}}
+dovecot unix - n n - - pipe
+  flags=DRhu user={owner}:nogroup argv={agent} -d ${{recipient}}
+dovecot-command unix - n n - - pipe
+  flags=DRhu user={owner}:nogroup argv={agent} deliver -d ${{recipient}}
+lda unix - n n - - pipe
+  flags=DRhuO user={owner} argv={agent} -f ${{sender}} -d ${{user}}@${{nexthop}} -a ${{original_recipient}} -m Junk -e -k
+"""
+
+MAIN = """\
+virtual_mailbox_domains = example.com example.org example.net
+virtual_mailbox_maps =
+virtual_alias_maps =
+relay_domains =
+smtpd_sender_login_maps =
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_recipient_restrictions =
+smtpd_data_restrictions =
+virtual_transport = dovecot
+transport_retry_time = 2s
+service_throttle_time = 2s
+bare_destination_recipient_limit = 1
+cyrus_destination_recipient_limit = 1
+old-cyrus_destination_recipient_limit = 1
+maildrop_destination_recipient_limit = 1
+dovecot_destination_recipient_limit = 1
+dovecot-command_destination_recipient_limit = 1
+lda_destination_recipient_limit = 1
+transport_maps = inline:{
+  { alice@example.com = bare: },
+  { heidi@example.com = cyrus: },
+  { o'brien@example.com = old-cyrus: },
+  { erin@example.org = maildrop: },
+  { frank+box@example.org = dovecot: },
+  { frank@example.org = dovecot-command: },
+  { heidi@example.net = lda: } }
+"""
+
+SENDER = "someone@remote.test"
+LINE = b"x" * 78 + b"\r\n"
+BIG = b"Subject: big\r\n\r\n" + LINE * (20 * 1024 * 1024 // len(LINE))
+
+
+def wrapper(folder, host_config):
+    """The agent as the site has it, with its configuration where it looks by itself."""
+    path = os.path.join(folder, "agent")
+    with open(path, "w", encoding="utf-8") as script:
+        script.write(f"#!/bin/sh\necho $$ >{folder}/agent.pid.new\n"
+                     f"mv {folder}/agent.pid.new {folder}/agent.pid\n"
+                     f"test ! -e {folder}/halt || kill -STOP $$\n")
+        for name, value in sanitizer_environment(folder).items():
+            if name.endswith("SAN_OPTIONS"):
+                script.write(f"export {name}='{value}'\n")
+        script.write(f"exec {program('lmtp-deliver')} -c {host_config} \"$@\"\n")
+    os.chmod(path, 0o755)
+    return path
+
+
+class AgentHost(Host):
+    """No daemon of ours at all: Postfix, the agent, the database."""
+
+    def __init__(self, driver="sqlite", settings=None):
+        super().__init__(driver, "4.x", main=MAIN, daemons=(), settings={
+            "address": {"default_domain": "example.com"},
+            "lmtp": {"folders": "create"}, **(settings or {})},
+            master=MASTER.format(owner=OWNER, agent="{agent}"))
+
+    def write_config(self):
+        super().write_config()
+        os.chmod(self.folder, 0o777)  # the agent's script leaves its process id here
+        wrapper(self.folder, self.config_path)
+        if self.postfix is not None:
+            path = os.path.join(self.postfix.folder, "master.cf")
+            with open(path, encoding="utf-8") as text:
+                lines = text.read().replace("{agent}", os.path.join(self.folder, "agent"))
+            self.postfix.write("master.cf", lines)
+
+    def send(self, recipient, body=b"Subject: x\r\n\r\nbody\r\n", sender=SENDER):
+        send(self.postfix.smtp_port, sender, [recipient], body)
+
+    def one(self, address, folder=""):
+        """The one message there."""
+        wait_for(f"mail for {address} {folder}", lambda: self.messages(address, folder))
+        paths = self.messages(address, folder)
+        assert len(paths) == 1, paths
+        with open(paths[0], "rb") as message:
+            return message.read()
+
+
+def head(recipient, sender=SENDER):
+    return f"Return-Path: <{sender}>\nDelivered-To: {recipient}\nReceived: from ".encode()
+
+
+def check_forms(driver):
+    with AgentHost(driver) as host:
+        for recipient in ("alice+lists@example.com", "alice@example.com", "heidi@example.com",
+                          "heidi+News.2026@example.com", "o'brien+x@example.com",
+                          "erin@example.org", "frank+box@example.org", "frank@example.org",
+                          "heidi+box@example.net"):
+            host.send(recipient)
+        host.postfix.wait_empty()
+        log = host.postfix.log()
+        assert "status=bounced" not in log and "status=deferred" not in log, log[-3000:]
+        for address, folder, start in (
+                ("alice@example.com", ".lists", head("alice@example.com")),
+                ("alice@example.com", "", head("alice@example.com")),
+                ("heidi@example.com", "", head("heidi@example.com")),
+                ("heidi@example.com", ".News.2026", head("heidi@example.com")),
+                ("o'brien@example.com", ".x", head("o'brien@example.com")),
+                ("erin@example.org", "", head("erin@example.org")),
+                ("frank@example.org", ".box", head("frank+box@example.org")),
+                ("frank@example.org", "", head("frank@example.org")),
+                ("heidi@example.com", ".Junk",
+                 b"Return-Path: <someone@remote.test>\nX-Original-To: heidi+box@example.net\n"
+                 b"Delivered-To: heidi@example.net\nDelivered-To: heidi+box@example.net\n"
+                 b"Received: ")):
+            data = host.one(address, folder)
+            assert data.startswith(start), (address, folder, data[:300])
+            assert data.endswith(b"\n\nbody\n"), data
+
+
+def test_forms_with_sqlite():
+    check_forms("sqlite")
+
+
+def test_forms_with_mariadb():
+    check_forms("mysql")
+
+
+def test_null_sender_and_size():
+    with AgentHost() as host:
+        host.send("heidi@example.com", sender="")
+        assert host.one("heidi@example.com").startswith(
+            head("heidi@example.com", sender="")), "null sender"
+        host.send("frank@example.org", BIG)
+        data = host.one("frank@example.org")
+        assert data.endswith(BIG.split(b"\r\n", 1)[1].replace(b"\r\n", b"\n")), len(data)
+        host.postfix.wait_empty()
+
+
+def outcome(host, recipient, wanted):
+    """Sends, and waits for the log line of that delivery."""
+    before = len(host.postfix.log())
+    host.send(recipient)
+    lines = []
+
+    def look():
+        lines[:] = [line for line in host.postfix.log()[before:].splitlines()
+                    if f"to=<{recipient}>" in line and "status=" in line]
+        return lines
+    wait_for(f"an outcome for {recipient}", look)
+    assert wanted in lines[0], lines[0]
+    return lines[0]
+
+
+def test_refusals():
+    with AgentHost(settings={"lmtp": {"quota_full": "reject", "max_size": "100K"}}) as host:
+        for unknown in ("nobody@example.com", "nobody+x@example.org"):
+            assert "status=bounced" in outcome(host, unknown, "dsn=5.1.1")
+        host.sql("UPDATE mailbox SET quota = 10 WHERE username = 'erin@example.org'")
+        assert "status=bounced" in outcome(host, "erin@example.org", "dsn=5.2.2")
+        host.send("frank@example.org", b"Subject: big\r\n\r\n" + b"x\r\n" * 100000)
+        wait_for("a bounce", lambda: "dsn=5.3.4, status=bounced" in host.postfix.log())
+        assert not host.messages("frank@example.org") and not host.messages("erin@example.org")
+
+
+def test_trouble_is_never_a_bounce():
+    with AgentHost() as host:
+        host.stop_database()
+        assert "dsn=4.3.0" in outcome(host, "frank@example.org", "status=deferred")
+        host.start_database()
+        host.postfix.wait_empty()
+        assert len(host.messages("frank@example.org")) == 1
+        os.rename(host.config_path, host.config_path + ".away")
+        assert "dsn=4.3.5" in outcome(host, "heidi@example.com", "status=deferred")
+        with open(host.config_path, "w", encoding="utf-8") as config:
+            config.write("[lmtp\nnonsense = yes\n")
+        assert "dsn=4.3.5" in outcome(host, "erin@example.org", "status=deferred")
+        os.rename(host.config_path + ".away", host.config_path)
+        host.postfix.wait_empty()
+        for address in ("frank@example.org", "heidi@example.com", "erin@example.org"):
+            assert len(host.messages(address)) == 1, address
+        assert "status=bounced" not in host.postfix.log()
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
+        return int(status.read().rpartition(")")[2].split()[1])
+
+
+def test_killed_parent_publishes_nothing():
+    """pipe(8) dies in the middle of a message, before the agent has even begun."""
+    with AgentHost() as host:
+        with open(f"{host.folder}/halt", "w", encoding="ascii"):
+            pass
+        host.send("frank@example.org", BIG)
+        wait_for("the agent", lambda: os.path.exists(f"{host.folder}/agent.pid"))
+        with open(f"{host.folder}/agent.pid", encoding="ascii") as file:
+            pid = int(file.read())
+        parent = parent_of(pid)
+        os.unlink(f"{host.folder}/halt")
+        wait_for("pipe(8) to fill the pipe", lambda: is_stopped(pid) and waits(parent))
+        os.kill(parent, signal.SIGKILL)
+        wait_for("its end", lambda: parent_of(pid) != parent)
+        os.kill(pid, signal.SIGCONT)
+        wait_for("the agent's end", lambda: not os.path.exists(f"/proc/{pid}"))
+        # Postfix has the message still, and tries again: whole, and once.
+        host.postfix.wait_empty()
+        paths = host.messages("frank@example.org")
+        assert len(paths) == 1, paths
+        assert os.path.getsize(paths[0]) > len(BIG.replace(b"\r\n", b"\n"))
+        assert not os.listdir(os.path.join(host.maildir("frank@example.org"), "tmp"))
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
+        return status.read().rpartition(")")[2].split()[0] == "T"
+
+
+def waits(pid):
+    with open(f"/proc/{pid}/wchan", encoding="ascii") as channel:
+        return channel.read().strip() not in ("", "0")
+
+
+def test_init_as_parent():
+    """In a container pid 1 may be the caller; but who was left to it by pipe(8) has no caller."""
+    with AgentHost() as host:
+        for environment, status, count in (("", 0, 1), ("MAIL_CONFIG=/etc/postfix", 75, 1),
+                                           ("", 0, 2)):
+            done = subprocess.run(
+                ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c",
+                 f"echo x | env {environment} {host.folder}/agent -f a@b.test "
+                 "-d frank@example.org; exit $?"], stdout=subprocess.PIPE, check=False)
+            assert done.returncode == status, done
+            assert len(host.messages("frank@example.org")) == count
