@@ -191,6 +191,35 @@ START_TEST(test_no_place)
 }
 END_TEST
 
+/* A user that may read only, as the other programs have it. */
+START_TEST(test_no_rights)
+{
+	const struct account_usage usage = {"alice@example.com", {1, 1}};
+	bool may_insert = _i == 1;
+
+	open_at(MYSQL);
+	server_run("DROP USER IF EXISTS reader@localhost;"
+		   "CREATE USER reader@localhost IDENTIFIED BY 'reader';"
+		   "GRANT SELECT ON mail.* TO reader@localhost;",
+		   "mail");
+	if (may_insert)
+		server_run("GRANT INSERT, UPDATE ON mail.quota2 TO reader@localhost;", "mail");
+	free(settings.database.user);
+	free(settings.database.password);
+	settings.database.user = strdup("reader");
+	settings.database.password = strdup("reader");
+	accounts_free(&accounts);
+	ck_assert_int_eq(accounts_open(&settings, schema, &accounts, &err), RESULT_FOUND);
+	ck_assert_int_eq(accounts_usage_try(&settings, schema, &err),
+			 may_insert ? RESULT_FOUND : RESULT_PERM);
+	ck_assert_int_eq(accounts_publish_usage(accounts, &usage, 1, &err),
+			 may_insert ? RESULT_FOUND : RESULT_PERM);
+	if (!may_insert)
+		ck_assert_ptr_nonnull(strstr(err.text, "denied"));
+	close_all();
+}
+END_TEST
+
 START_TEST(test_thread)
 {
 	open_at(_i);
@@ -327,6 +356,7 @@ int main(void)
 	tcase_set_timeout(tests, 120);
 	tcase_add_loop_test(tests, test_publish, 0, DATABASES);
 	tcase_add_loop_test(tests, test_no_place, 0, 2);
+	tcase_add_loop_test(tests, test_no_rights, 0, 2);
 	tcase_add_loop_test(tests, test_thread, SQLITE, SQLITE + 1);
 	tcase_add_loop_test(tests, test_thread, MYSQL, MYSQL + 1);
 	tcase_add_test(tests, test_database_away);
