@@ -42,6 +42,8 @@ static const char *ssl_reason(void)
 {
 	unsigned long code = ERR_get_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	if (ERR_SYSTEM_ERROR(code))
+		reason = strerror(ERR_GET_REASON(code)); /* "Permission denied" */
 	ERR_clear_error();
 	return reason ? reason : "unknown reason";
 }

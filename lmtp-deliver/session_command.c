@@ -64,9 +64,9 @@ static void command_lhlo(struct session *session, const char *argument, size_t l
 	if (session_offers_tls(session))
 		buf_puts(&session->out, "250-STARTTLS\r\n");
 	session_offer_login(session);
-	if (session_may_deliver(session))
-		buf_puts(&session->out, "250-XFORWARD " XFORWARD_ATTRIBUTES "\r\n");
-	buf_puts(&session->out, "250 ENHANCEDSTATUSCODES\r\n");
+	/* Also before a login: Postfix does not ask again after it. */
+	buf_puts(&session->out,
+		 "250-XFORWARD " XFORWARD_ATTRIBUTES "\r\n250 ENHANCEDSTATUSCODES\r\n");
 }
 
 /* Answers a path that cannot be used. True: FAULT is none. */
