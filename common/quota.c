@@ -222,17 +222,6 @@ static enum result recount(int maildir_fd, bool skip_trash, struct quota *quota,
 	return RESULT_FOUND;
 }
 
-enum result quota_check(int maildir_fd, struct quota *quota, int64_t bytes, struct error *err)
-{
-	bool fresh;
-	enum result result = read_file(maildir_fd, quota, &fresh, err);
-
-	if (result == RESULT_NONE ||
-	    (result == RESULT_FOUND && !fresh && !quota_fits(quota, bytes)))
-		return recount(maildir_fd, false, quota, err);
-	return result;
-}
-
 enum result quota_peek(int maildir_fd, struct quota *quota, struct error *err)
 {
 	bool fresh;
@@ -240,7 +229,8 @@ enum result quota_peek(int maildir_fd, struct quota *quota, struct error *err)
 	return read_file(maildir_fd, quota, &fresh, err);
 }
 
-enum result quota_add(int maildir_fd, int64_t bytes, int64_t messages, struct error *err)
+/* Adds one line. */
+static enum result append(int maildir_fd, int64_t bytes, int64_t messages, struct error *err)
 {
 	char line[64];
 	struct stat st;
@@ -318,7 +308,7 @@ enum result quota_leave(struct quota_entry *entry, int64_t bytes, int64_t messag
 	if (entry->lock_fd < 0)
 		return RESULT_FOUND;
 	if (bytes != 0 || messages != 0)
-		result = quota_add(entry->maildir_fd, bytes, messages, err);
+		result = append(entry->maildir_fd, bytes, messages, err);
 	/* Else the mark stays, and the next one counts. */
 	if (result == RESULT_FOUND)
 		result = quota_lock_mark(entry->lock_fd, false, err);

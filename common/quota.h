@@ -18,26 +18,18 @@ struct quota {
 };
 
 /*
- * MAILDIR_FD is the Maildir's directory. Sets used_*; rewrites the file when it must recount. A
- * file that says "full" for one more message of BYTES is believed only when it was recounted within
- * 15 minutes and not appended to since; else the files are counted first.
- */
-enum result quota_check(int maildir_fd, struct quota *quota, int64_t bytes,
-			struct error *err) MUST_CHECK;
-/*
- * Parses only, never writes: for readers without write permission (policyd). NONE: no such file or
- * not trustworthy.
+ * MAILDIR_FD is the Maildir's directory. Parses only, never writes or waits: for readers without
+ * write permission (policyd). NONE: no such file or not trustworthy.
  */
 enum result quota_peek(int maildir_fd, struct quota *quota, struct error *err) MUST_CHECK;
-/* Appends one line for a message that was added; MESSAGES may be negative. */
-enum result quota_add(int maildir_fd, int64_t bytes, int64_t messages,
-		      struct error *err) MUST_CHECK;
 /*
  * A change under the mailbox's lock, which all our deliveries take (daemon and agents), so that
  * together they never pass the limit. quota_enter() waits for it, counts if need be, and tells
  * usage and limits; between it and quota_leave() one message is linked, which takes no time.
  * quota_leave() writes down what has come in (0, 0: nothing) and lets others in. Whoever finds that
- * the last holder died in between, or that the host was booted since, counts first.
+ * the last holder died in between, or that the host was booted since, counts first. So does one
+ * whose message of BYTES would not fit, unless the file was recounted within 15 minutes and not
+ * appended to since.
  */
 struct quota_rules {
 	int64_t limit_bytes, limit_messages; /* 0: unlimited */

@@ -23,8 +23,37 @@ static char top[64];
 static int top_fd;
 static struct error err;
 
+static struct quota_rules rules; /* of the last check() */
+
+/* As a delivery of BYTES does, which then adds nothing. */
+static enum result check(struct quota *quota, int64_t bytes)
+{
+	struct quota_entry entry;
+	enum result result;
+
+	rules = (struct quota_rules){.limit_bytes = quota->limit_bytes,
+				     .limit_messages = quota->limit_messages,
+				     .lock_timeout_ms = 60000};
+	result = quota_enter(top_fd, &rules, bytes, &entry, &err);
+	if (result != RESULT_FOUND)
+		return result;
+	*quota = entry.quota;
+	return quota_leave(&entry, 0, 0, &err);
+}
+
+static enum result change(int64_t bytes, int64_t messages)
+{
+	struct quota_entry entry;
+	enum result result = quota_enter(top_fd, &rules, 0, &entry, &err);
+
+	return result == RESULT_FOUND ? quota_leave(&entry, bytes, messages, &err) : result;
+}
+
+/* Leaves a lock file that says that all is in order. */
 static void setup(void)
 {
+	struct quota quota = {.limit_bytes = 1};
+
 	(void)snprintf(top, sizeof(top), "%s/test_quota.XXXXXX", "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(top));
 	top_fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -32,6 +61,8 @@ static void setup(void)
 	for (const char *const *name = (const char *const[]){"new", "cur", "tmp", NULL}; *name;
 	     name++)
 		ck_assert_int_eq(mkdirat(top_fd, *name, 0700), 0);
+	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
+	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
 	err.text[0] = '\0';
 }
 
@@ -113,7 +144,7 @@ START_TEST(test_recount_when_missing)
 	fill();
 	ck_assert_int_eq(quota_peek(top_fd, &quota, &err), RESULT_NONE);
 	ck_assert_ptr_null(get("maildirsize"));
-	ck_assert_msg(quota_check(top_fd, &quota, 0, &err) == RESULT_FOUND, "%s", err.text);
+	ck_assert_msg(check(&quota, 0) == RESULT_FOUND, "%s", err.text);
 	ck_assert_int_eq(quota.used_bytes, FILL_BYTES);
 	ck_assert_int_eq(quota.used_messages, FILL_MESSAGES);
 	ck_assert_str_eq(get("maildirsize"), "100000S,50C\n        1239            6\n");
@@ -135,7 +166,7 @@ START_TEST(test_header)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct quota quota = limits(rows[i].bytes, rows[i].messages);
 
-		ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
+		ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 		ck_assert_int_eq(strncmp(get("maildirsize"), rows[i].line, strlen(rows[i].line)),
 				 0);
 	}
@@ -160,7 +191,7 @@ START_TEST(test_trusted)
 		struct quota quota = limits(1000, 7);
 
 		put("maildirsize", rows[i].text);
-		ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
+		ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 		ck_assert_msg(quota.used_bytes == rows[i].bytes &&
 				      quota.used_messages == rows[i].messages,
 			      "row %zu: %lld %lld", i, (long long)quota.used_bytes,
@@ -206,7 +237,7 @@ START_TEST(test_not_trusted)
 		put("maildirsize", text);
 		ck_assert_msg(quota_peek(top_fd, &quota, &err) == RESULT_NONE, "row %zu", i);
 		ck_assert_str_eq(get("maildirsize"), text);
-		ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
+		ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 		ck_assert_msg(quota.used_bytes == FILL_BYTES &&
 				      quota.used_messages == FILL_MESSAGES,
 			      "row %zu: %lld", i, (long long)quota.used_bytes);
@@ -228,14 +259,18 @@ END_TEST
 START_TEST(test_add)
 {
 	struct quota quota = limits(1000, 0);
+	struct quota_entry entry;
 
-	ck_assert_int_eq(quota_add(top_fd, 5, 1, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
+	ck_assert_int_eq(quota_enter(top_fd, &rules, 5, &entry, &err), RESULT_FOUND);
+	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
+	ck_assert_int_eq(quota_leave(&entry, 5, 1, &err), RESULT_FOUND);
 	ck_assert_ptr_null(get("maildirsize")); /* not made: it would claim an empty Maildir */
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
-	ck_assert_int_eq(quota_add(top_fd, 123, 1, &err), RESULT_FOUND);
-	ck_assert_int_eq(quota_add(top_fd, -23, -1, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
+	ck_assert_int_eq(change(123, 1), RESULT_FOUND);
+	ck_assert_int_eq(change(-23, -1), RESULT_FOUND);
 	ck_assert_str_eq(get("maildirsize"), "1000S\n           0            0\n123 1\n-23 -1\n");
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 100);
 	ck_assert_int_eq(quota.used_messages, 0);
 }
@@ -248,19 +283,19 @@ START_TEST(test_check)
 
 	put("new/1,S=600", "x");
 	put("maildirsize", "1000S\n900 1\n");
-	ck_assert_int_eq(quota_check(top_fd, &quota, 50, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 50), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 900); /* fits: no recount */
-	ck_assert_int_eq(quota_check(top_fd, &quota, 200, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 200), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 900); /* does not fit, but is fresh */
 	age("maildirsize", 20 * 60);
-	ck_assert_int_eq(quota_check(top_fd, &quota, 50, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 50), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 900);
-	ck_assert_int_eq(quota_check(top_fd, &quota, 200, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 200), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 600);
 	put("maildirsize", "1000S\n400 1\n500 1\n");
-	ck_assert_int_eq(quota_check(top_fd, &quota, 200, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 200), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 600); /* appended to since: counted */
-	ck_assert_int_eq(quota_check(top_fd, &quota, 500, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 500), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 600);
 	ck_assert(!quota_fits(&quota, 500));
 }
@@ -297,21 +332,21 @@ START_TEST(test_planted)
 
 	put("secret", "1000S\n10 1\n");
 	ck_assert_int_eq(symlinkat("secret", top_fd, "maildirsize"), 0);
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_TEMP);
+	ck_assert_int_eq(check(&quota, 0), RESULT_TEMP);
 	ck_assert_int_eq(quota_peek(top_fd, &quota, &err), RESULT_TEMP);
-	ck_assert_int_eq(quota_add(top_fd, 1, 1, &err), RESULT_TEMP);
+	ck_assert_int_eq(change(1, 1), RESULT_TEMP);
 	ck_assert_ptr_nonnull(strstr(err.text, "maildirsize"));
 	ck_assert_str_eq(get("secret"), "1000S\n10 1\n");
 	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
 	ck_assert_int_eq(mkfifoat(top_fd, "maildirsize", 0600), 0);
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_TEMP);
+	ck_assert_int_eq(check(&quota, 0), RESULT_TEMP);
 	ck_assert_ptr_nonnull(strstr(err.text, "not a regular file"));
-	ck_assert_int_eq(quota_add(top_fd, 1, 1, &err), RESULT_TEMP);
+	ck_assert_int_eq(change(1, 1), RESULT_TEMP);
 	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
 	/* A folder that leads outside does not count. */
 	put("new/1,S=10", "x");
 	ck_assert_int_eq(symlinkat(".", top_fd, ".again"), 0);
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 	ck_assert_int_eq(quota.used_bytes, 10);
 }
 END_TEST
@@ -321,7 +356,7 @@ START_TEST(test_cannot_write)
 	struct quota quota = limits(1000, 0);
 
 	ck_assert_int_eq(unlinkat(top_fd, "tmp", AT_REMOVEDIR), 0);
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_TEMP);
+	ck_assert_int_eq(check(&quota, 0), RESULT_TEMP);
 	ck_assert_ptr_nonnull(strstr(err.text, "No such file"));
 }
 END_TEST
@@ -332,12 +367,12 @@ START_TEST(test_parallel_adds)
 	struct quota quota = limits(1000000, 0);
 	pid_t pids[8];
 
-	ck_assert_int_eq(quota_check(top_fd, &quota, 0, &err), RESULT_FOUND);
+	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 	for (size_t i = 0; i < 8; i++) {
 		pids[i] = fork();
 		if (pids[i] == 0) {
 			for (int n = 0; n < 50; n++)
-				if (quota_add(top_fd, 100 + n, 1, &err) != RESULT_FOUND)
+				if (change(100 + n, 1) != RESULT_FOUND)
 					_exit(1);
 			_exit(0);
 		}
