@@ -3,10 +3,9 @@
  *
  * The end of standard input does not prove that the message is complete: if pipe(8) dies, it ends
  * as well. So the agent asks to be killed with its parent, and looks once more before it stores:
- * whether its parent is still the same, and whether anybody can read what it would say, because a
- * process that dies closes its descriptors some time before it is known as dead. A parent that died
- * before the first look has left the agent to init; init may well be the true caller, but not when
- * the environment is Postfix's.
+ * whether its parent is still the same, and whether anybody can read what it would say. The latter
+ * also sees a parent that died before the first look (init as the parent means nothing, it may be
+ * the caller), and one that is dying: it closes its descriptors some time before it counts as dead.
  *
  * A signal that asks to end gives 75, except while the message is stored: then the truth is said
  * after.
@@ -118,8 +117,7 @@ static bool caller_is_gone(pid_t parent)
 {
 	struct pollfd said = {.fd = STDOUT_FILENO};
 
-	return getppid() != parent || (parent == 1 && getenv("MAIL_CONFIG")) ||
-	       (poll(&said, 1, 0) == 1 && (said.revents & POLLERR));
+	return getppid() != parent || (poll(&said, 1, 0) == 1 && (said.revents & POLLERR));
 }
 
 /*

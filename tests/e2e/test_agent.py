@@ -244,13 +244,11 @@ def waits(pid):
 
 
 def test_init_as_parent():
-    """In a container pid 1 may be the caller; but who was left to it by pipe(8) has no caller."""
+    """In a container pid 1 may be the caller."""
     with AgentHost() as host:
-        for environment, status, count in (("", 0, 1), ("MAIL_CONFIG=/etc/postfix", 75, 1),
-                                           ("", 0, 2)):
-            done = subprocess.run(
-                ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c",
-                 f"echo x | env {environment} {host.folder}/agent -f a@b.test "
-                 "-d frank@example.org; exit $?"], stdout=subprocess.PIPE, check=False)
-            assert done.returncode == status, done
-            assert len(host.messages("frank@example.org")) == count
+        done = subprocess.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c",
+             f"echo x | {host.folder}/agent -f a@b.test -d frank@example.org; exit $?"],
+            stdout=subprocess.PIPE, check=False)
+        assert done.returncode == 0, done
+        assert len(host.messages("frank@example.org")) == 1
