@@ -67,7 +67,9 @@ static enum result plan(const struct settings *settings, struct daemon_plan *pla
 
 static const struct daemon_program program = {
 	.name = "lmtp-deliver",
-	.synopsis = "  -f SENDER -d RECIPIENT [-a ORIGINAL]\n"
+	.synopsis = "  [-f SENDER] -d RECIPIENT [-a ORIGINAL] [-m FOLDER] [-p MESSAGE]\n"
+		    "  -w PERCENT [-f SENDER] -d RECIPIENT [WORD ...]\n"
+		    "  [-r SENDER] [-m FOLDER] [-e] [-k] [-q] USER ...\n"
 		    "                 deliver the message on standard input (pipe(8) agent)\n",
 	.state_open = state_open,
 	.state_free = state_free,
