@@ -29,9 +29,9 @@
 #include "common/quota.h"
 #include "common/quota_count.h"
 #include "common/quota_lock.h"
-#include "common/secret.h"
 
 #define FILE_NAME      "maildirsize"
+#define NEW_NAME       "tmp/" FILE_NAME ".new"
 #define FILE_MAX       5120      /* at this size the file is replaced, by convention */
 #define FRESH_SECONDS  (15 * 60) /* a recount that is believed when it says "full" */
 #define RECOUNT_ROUNDS 5
@@ -164,31 +164,35 @@ static void print_file(struct buf *out, const struct quota *quota)
 		   (long long)quota->used_messages);
 }
 
-/* Puts a new file in the old one's place. 0, or -1 with errno. */
+static int create_new(int maildir_fd)
+{
+	return openat(maildir_fd, NEW_NAME, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
+		      0600);
+}
+
+/*
+ * Puts a new file in the old one's place. 0, or -1 with errno. The name is always the same, which
+ * the lock allows: what somebody left who died is gone with the next count.
+ */
 static int write_file(int maildir_fd, const struct quota *quota)
 {
 	struct buf text = BUF_INIT;
-	char name[64];
-	uint64_t bits = 0;
-	int fd, rc = -1, saved;
+	int fd = create_new(maildir_fd), rc = -1, saved;
 
-	if (!secret_random(&bits, sizeof(bits)))
+	if (fd < 0 && errno == EEXIST && unlinkat(maildir_fd, NEW_NAME, 0) == 0)
+		fd = create_new(maildir_fd);
+	if (fd < 0)
 		return -1;
-	(void)snprintf(name, sizeof(name), "tmp/" FILE_NAME ".%ld.%016llx", (long)getpid(),
-		       (unsigned long long)bits);
 	print_file(&text, quota);
-	fd = openat(maildir_fd, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0 && buf_ok(&text)) {
+	errno = ENOMEM;
+	if (buf_ok(&text))
 		rc = io_write_file(fd, text.data, text.len);
-		if (rc == 0)
-			rc = renameat(maildir_fd, name, maildir_fd, FILE_NAME);
-	}
+	if (rc == 0)
+		rc = renameat(maildir_fd, NEW_NAME, maildir_fd, FILE_NAME);
 	saved = errno;
-	if (fd >= 0) {
-		(void)close(fd);
-		if (rc != 0)
-			(void)unlinkat(maildir_fd, name, 0);
-	}
+	(void)close(fd);
+	if (rc != 0)
+		(void)unlinkat(maildir_fd, NEW_NAME, 0);
 	buf_free(&text);
 	errno = saved;
 	return rc;
@@ -261,9 +265,18 @@ static enum result append(int maildir_fd, int64_t bytes, int64_t messages, struc
 	return RESULT_FOUND;
 }
 
+/* Marked meanwhile: if we die while counting, the next one counts, and tidies up. */
+static enum result recount_marked(int maildir_fd, int lock_fd, const struct quota_rules *rules,
+				  struct quota *quota, struct error *err)
+{
+	enum result result = quota_lock_mark(lock_fd, true, err);
+
+	return result == RESULT_FOUND ? recount(maildir_fd, rules->skip_trash, quota, err) : result;
+}
+
 /* Believes the file or counts, as CLEAN and its own state say. */
-static enum result read_or_count(int maildir_fd, const struct quota_rules *rules, int64_t bytes,
-				 bool clean, struct quota *quota, struct error *err)
+static enum result read_or_count(int maildir_fd, int lock_fd, const struct quota_rules *rules,
+				 int64_t bytes, bool clean, struct quota *quota, struct error *err)
 {
 	bool fresh = false;
 	enum result result = RESULT_NONE;
@@ -272,8 +285,8 @@ static enum result read_or_count(int maildir_fd, const struct quota_rules *rules
 		result = read_file(maildir_fd, quota, &fresh, err);
 	if (result == RESULT_NONE ||
 	    (result == RESULT_FOUND && !fresh && !quota_fits(quota, bytes)))
-		result = recount(maildir_fd, rules->skip_trash, quota, err);
-	return result;
+		return recount_marked(maildir_fd, lock_fd, rules, quota, err);
+	return result == RESULT_FOUND ? quota_lock_mark(lock_fd, true, err) : result;
 }
 
 enum result quota_enter(int maildir_fd, const struct quota_rules *rules, int64_t bytes,
@@ -290,9 +303,8 @@ enum result quota_enter(int maildir_fd, const struct quota_rules *rules, int64_t
 	result = quota_lock(maildir_fd, rules->lock_timeout_ms, &entry_r->lock_fd, &clean, err);
 	if (result != RESULT_FOUND)
 		return result;
-	result = read_or_count(maildir_fd, rules, bytes, clean, &entry_r->quota, err);
-	if (result == RESULT_FOUND)
-		result = quota_lock_mark(entry_r->lock_fd, true, err);
+	result = read_or_count(maildir_fd, entry_r->lock_fd, rules, bytes, clean, &entry_r->quota,
+			       err);
 	if (result != RESULT_FOUND) {
 		(void)close(entry_r->lock_fd);
 		entry_r->lock_fd = -1;
@@ -330,7 +342,7 @@ enum result quota_recount(int maildir_fd, const struct quota_rules *rules, struc
 		.limit_bytes = rules->limit_bytes > 0 ? rules->limit_bytes : 0,
 		.limit_messages = rules->limit_messages > 0 ? rules->limit_messages : 0,
 	};
-	result = recount(maildir_fd, rules->skip_trash, quota_r, err);
+	result = recount_marked(maildir_fd, lock_fd, rules, quota_r, err);
 	if (result == RESULT_FOUND)
 		result = quota_lock_mark(lock_fd, false, err);
 	(void)close(lock_fd);

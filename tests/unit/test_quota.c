@@ -144,6 +144,7 @@ START_TEST(test_recount_when_missing)
 	fill();
 	ck_assert_int_eq(quota_peek(top_fd, &quota, &err), RESULT_NONE);
 	ck_assert_ptr_null(get("maildirsize"));
+	put("tmp/maildirsize.new", "left by somebody who died");
 	ck_assert_msg(check(&quota, 0) == RESULT_FOUND, "%s", err.text);
 	ck_assert_int_eq(quota.used_bytes, FILL_BYTES);
 	ck_assert_int_eq(quota.used_messages, FILL_MESSAGES);

@@ -488,6 +488,7 @@ START_TEST(test_killed_under_load)
 		struct quota sum = counted(false);
 		ck_assert_int_le(sum.used_bytes, LIMIT);
 		ck_assert_int_eq(usage_now(&wanted), sum.used_bytes);
+		ck_assert_ptr_null(get("tmp/maildirsize.new"));
 		if (sum.used_bytes > LIMIT - 100) { /* emptied, as a user does */
 			char command[128];
 
