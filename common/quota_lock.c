@@ -10,7 +10,8 @@
  * an end in time without a signal.
  *
  * Limits: hosts that share Maildirs over the network have boots of their own, so each counts after
- * the other had the mailbox. Nothing is fair among those who wait.
+ * the other had the mailbox. Nothing is fair among those who wait. Dovecot's oldest versions use the
+ * same name for a lock of their own and remove a file of that age; then the next one counts.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
