@@ -12,6 +12,7 @@ import pwd
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -192,4 +193,7 @@ class Quota(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    result = unittest.main(verbosity=0, exit=False).result
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed, 0 skipped")
+    sys.exit(1 if failed else 0)
