@@ -63,16 +63,16 @@ static bool is_dot(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* HALF_MADE, SOMETHING_ELSE, or UNKNOWN with errno, for a directory without cur/. */
+/*
+ * HALF_MADE, SOMETHING_ELSE, or UNKNOWN with errno, for a directory without cur/. The marker is the
+ * first thing in a folder of ours, so it is looked for last: somebody may be making it right now.
+ */
 static enum state look_for_remains(int fd)
 {
 	struct stat st;
 	struct dirent *entry;
-	DIR *dir;
+	DIR *dir = open_list(fd);
 
-	if (fstatat(fd, "maildirfolder", &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return S_ISREG(st.st_mode) ? HALF_MADE : SOMETHING_ELSE;
-	dir = open_list(fd);
 	if (!dir)
 		return UNKNOWN;
 	do {
@@ -80,9 +80,11 @@ static enum state look_for_remains(int fd)
 		entry = readdir(dir);
 	} while (entry && is_dot(entry->d_name));
 	close_list(dir);
-	if (entry)
-		return SOMETHING_ELSE;
-	return errno == 0 ? HALF_MADE : UNKNOWN;
+	if (!entry)
+		return errno == 0 ? HALF_MADE : UNKNOWN;
+	if (fstatat(fd, "maildirfolder", &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return S_ISREG(st.st_mode) ? HALF_MADE : SOMETHING_ELSE;
+	return errno == ENOENT ? SOMETHING_ELSE : UNKNOWN;
 }
 
 /* UNKNOWN: errno tells why. */
