@@ -158,7 +158,7 @@ static const struct conf_option options[] = {
 	 "mode of the Unix sockets"},
 	{"lmtp", "socket_group", CONF_STRING, AT(lmtp.socket_group), "postfix", 0, 0, NULL, 0,
 	 "group of the Unix sockets; empty: unchanged"},
-	{"lmtp", "workers", CONF_INTEGER, AT(lmtp.workers), "16", THREADS, NULL, 0,
+	{"lmtp", "workers", CONF_INTEGER, AT(lmtp.workers), "32", THREADS, NULL, 0,
 	 "sessions served at the same time"},
 	{"lmtp", "max_connections", CONF_INTEGER, AT(lmtp.max_connections), "512", CLIENTS, NULL, 0,
 	 "connections held; further ones wait"},
