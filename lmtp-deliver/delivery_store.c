@@ -25,6 +25,7 @@
 #include "common/maildir.h"
 #include "common/metrics.h"
 #include "common/quota.h"
+#include "common/quota_rules.h"
 #include "lmtp-deliver/filter.h"
 #include "lmtp-deliver/guard.h"
 #include "lmtp-deliver/quota_warning.h"
@@ -86,18 +87,6 @@ struct batch {
 	struct maildir_file **files; /* of the copies */
 };
 
-static struct quota_rules quota_rules(const struct settings *settings,
-				      const struct mailbox *mailbox)
-{
-	return (struct quota_rules){
-		.limit_bytes = mailbox->quota_bytes > 0 ? mailbox->quota_bytes : 0,
-		.limit_messages = mailbox->quota_messages > 0 ? mailbox->quota_messages : 0,
-		.skip_trash = strcmp(settings->quota.trash, "skip") == 0,
-		.always = settings->quota.publish,
-		.lock_timeout_ms = settings->quota.lock_timeout,
-	};
-}
-
 static bool is_limited(const struct mailbox *mailbox)
 {
 	return mailbox->quota_bytes > 0 || mailbox->quota_messages > 0;
@@ -157,6 +146,16 @@ static void fill(struct copy *copy, const struct batch *batch, const struct buf 
 	maildir_write(&copy->file, parts, count);
 }
 
+/* Whether the folder it goes into is part of the usage. */
+static bool counts(const struct copy *copy, const struct quota_rules *rules)
+{
+	char folder[sizeof(copy->file.prefix)];
+
+	memcpy(folder, copy->file.prefix, sizeof(folder));
+	folder[strcspn(folder, "/")] = '\0';
+	return quota_rules_count(rules, folder);
+}
+
 /*
  * Whether the quota leaves room, as far as can be told without letting others wait: so a full
  * mailbox costs no sync.
@@ -164,14 +163,14 @@ static void fill(struct copy *copy, const struct batch *batch, const struct buf 
 static void judge_early(struct copy *copy, const struct batch *batch)
 {
 	const struct mailbox *mailbox = &batch->recipients[copy->recipient].mailbox;
-	struct quota_rules rules = quota_rules(batch->settings, mailbox);
+	struct quota_rules rules = quota_rules_of(batch->settings, mailbox);
 	struct quota_entry entry = {.lock_fd = -1};
 	struct quota peeked = {.limit_bytes = rules.limit_bytes,
 			       .limit_messages = rules.limit_messages};
 	struct error *err = &copy->file.err;
 	int64_t bytes = (int64_t)copy->file.size;
 
-	if (!is_limited(mailbox))
+	if (!is_limited(mailbox) || !counts(copy, &rules))
 		return;
 	if (quota_peek(copy->file.root_fd, &peeked, err) == RESULT_FOUND &&
 	    quota_fits(&peeked, bytes))
@@ -218,15 +217,33 @@ static void write_copy(struct copy *copy, const struct batch *batch)
 	buf_free(&header);
 }
 
+/* Ends a change of usage, and tells it in the order in which such changes happen. */
+static void leave(const struct mailbox *mailbox, struct quota_entry *entry, int64_t bytes,
+		  int64_t messages)
+{
+	struct error err = {0};
+
+	if (entry->lock_fd >= 0 && messages != 0)
+		usage_note(mailbox->address, entry->quota.used_bytes + bytes,
+			   entry->quota.used_messages + messages);
+	if (quota_leave(entry, bytes, messages, &err) != RESULT_FOUND)
+		log_warning("quota usage not updated account=<%s> reason=<%s>", mailbox->address,
+			    err.text);
+}
+
 /* Makes it visible, under the lock of its mailbox's quota. */
 static void link_counted(struct copy *copy, const struct batch *batch)
 {
 	const struct mailbox *mailbox = &batch->recipients[copy->recipient].mailbox;
-	struct quota_rules rules = quota_rules(batch->settings, mailbox);
+	struct quota_rules rules = quota_rules_of(batch->settings, mailbox);
 	int64_t bytes = (int64_t)copy->file.size;
 	struct quota_entry entry = {.lock_fd = -1};
 	struct error err = {0};
 
+	if (!counts(copy, &rules)) {
+		maildir_link(&copy->file);
+		return;
+	}
 	if (quota_enter(copy->file.root_fd, &rules, bytes, &entry, &err) != RESULT_FOUND) {
 		fail(copy, &err);
 		return;
@@ -238,10 +255,7 @@ static void link_counted(struct copy *copy, const struct batch *batch)
 	else
 		maildir_link(&copy->file);
 	copy->counted = copy->file.result == RESULT_FOUND;
-	if (quota_leave(&entry, copy->counted ? bytes : 0, copy->counted ? 1 : 0, &err) !=
-	    RESULT_FOUND)
-		log_warning("quota usage not updated account=<%s> reason=<%s>", mailbox->address,
-			    err.text);
+	leave(mailbox, &entry, copy->counted ? bytes : 0, copy->counted ? 1 : 0);
 }
 
 static void link_copy(struct copy *copy, const struct batch *batch)
@@ -266,7 +280,7 @@ static void link_copy(struct copy *copy, const struct batch *batch)
 static void give_back(struct copy *copy, const struct batch *batch)
 {
 	const struct mailbox *mailbox = &batch->recipients[copy->recipient].mailbox;
-	struct quota_rules rules = quota_rules(batch->settings, mailbox);
+	struct quota_rules rules = quota_rules_of(batch->settings, mailbox);
 	struct quota_entry entry = {.lock_fd = -1};
 	struct identity before;
 	struct error err = {0};
@@ -277,8 +291,9 @@ static void give_back(struct copy *copy, const struct batch *batch)
 	copy->counted = false;
 	if (become_owner(batch->settings, mailbox, &other, &before, &err) != RESULT_FOUND)
 		return;
-	if (quota_enter(copy->file.root_fd, &rules, 0, &entry, &err) != RESULT_FOUND ||
-	    quota_leave(&entry, -(int64_t)copy->file.size, -1, &err) != RESULT_FOUND)
+	if (quota_enter(copy->file.root_fd, &rules, 0, &entry, &err) == RESULT_FOUND)
+		leave(mailbox, &entry, -(int64_t)copy->file.size, -1);
+	else
 		log_warning("quota usage not updated account=<%s> reason=<%s>", mailbox->address,
 			    err.text);
 	if (other)
@@ -326,10 +341,7 @@ static void tell(const struct batch *batch, const struct copy *copy)
 
 	metric_add(&copies_total, 1);
 	metric_add(&bytes_total, bytes);
-	if (!copy->counted || (!is_limited(mailbox) && !batch->settings->quota.publish))
-		return;
-	usage_note(mailbox->address, copy->usage.used_bytes + bytes, copy->usage.used_messages + 1);
-	if (!is_limited(mailbox) || *batch->settings->quota.warn == '\0')
+	if (!copy->counted || !is_limited(mailbox) || *batch->settings->quota.warn == '\0')
 		return;
 	if (become_owner(batch->settings, mailbox, &other, &before, &err) != RESULT_FOUND)
 		return;

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "common/account_usage.h"
 #include "common/accounts.h"
 #include "common/daemon.h"
 #include "lmtp-deliver/agent.h"
@@ -42,8 +43,11 @@ static void state_free(void *state)
 static enum result state_check(void *state, struct error *err)
 {
 	const struct session_state *shared = state;
+	enum result result = accounts_try(shared->settings, shared->schema, err);
 
-	return accounts_try(shared->settings, shared->schema, err);
+	if (result == RESULT_FOUND && shared->settings->quota.publish)
+		result = accounts_usage_try(shared->settings, shared->schema, err);
+	return result;
 }
 
 static enum result plan(const struct settings *settings, struct daemon_plan *plan_r,
