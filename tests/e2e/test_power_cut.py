@@ -101,14 +101,13 @@ def look_after_cut(host, where, accounts, moment, tally):
         counts = past.check(maildir)
         tally["acknowledged"] += len(past.acknowledged)
         tally["more"] += len(counts) - len(past.acknowledged)
-        left = [name for name in ledger.debris(maildir) if ",S=" in name]
-        assert not left, left
     # The next delivery after the boot.
     host.sections["mail"]["base"] = where
     host.write_config()
     for address in LIMITED:
         assert agent(host, "after", address, ledger.Ledger()) == 0, address
         ledger.check_quota_file(inside(where, address))
+    assert not ledger.debris(where), ledger.debris(where)
 
 
 def choose(choice, moments, accounts):
