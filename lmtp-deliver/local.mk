@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/liblmtp.la
 	%D%/received.c %D%/received.h \
 	%D%/delivery.c %D%/delivery.h \
 	%D%/delivery_store.c \
+	%D%/delivery_copy.c %D%/delivery_copy.h \
 	%D%/filter.c %D%/filter.h \
 	%D%/guard.c %D%/guard.h \
 	%D%/message.c %D%/message.h \
