@@ -565,11 +565,14 @@ static bool write_text(const char *path, const char *text)
 /* A mount namespace of our own, as root or as a user who becomes root in it. */
 static bool own_mounts(void)
 {
-	char map[64];
+	char uids[64], gids[64];
 
-	(void)snprintf(map, sizeof(map), "0 %u 1\n", (unsigned)getuid());
+	(void)snprintf(uids, sizeof(uids), "0 %u 1\n", (unsigned)getuid());
+	(void)snprintf(gids, sizeof(gids), "0 %u 1\n", (unsigned)getgid());
 	if (unshare(CLONE_NEWNS) != 0 &&
-	    (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/uid_map", map)))
+	    (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/uid_map", uids) ||
+	     !write_text("/proc/self/setgroups", "deny") ||
+	     !write_text("/proc/self/gid_map", gids)))
 		return false;
 	return mount("", "/", "", MS_REC | MS_PRIVATE, "") == 0;
 }
