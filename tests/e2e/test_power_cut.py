@@ -152,7 +152,7 @@ def cut_power(kind):
         print(f"seed {seed}, {kind}: {len(chosen)} power cuts among {len(moments)} writes and flushes, "
               f"{tally['acknowledged']} acknowledged copies looked for, "
               f"{tally['more']} more were there")
-        assert tally["acknowledged"] > 1000, tally
+        assert tally["acknowledged"] > 100, tally
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
