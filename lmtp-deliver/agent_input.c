@@ -108,23 +108,22 @@ void agent_input_drain(void)
 
 void agent_input_return_path(const struct message *message, struct buf *sender)
 {
-	const char *begin, *end, *bracket;
+	const char *text = message->head.data, *colon, *bracket;
+	size_t begin, end = message->skip;
 
-	if (message->skip == 0)
+	colon = end > 0 ? memchr(text, ':', end) : NULL;
+	if (!colon)
 		return;
-	end = message->head.data + message->skip;
-	begin = memchr(message->head.data, ':', message->skip);
-	if (!begin)
-		return;
-	for (begin++; begin < end && strchr(" \t\r\n<", *begin) && *begin; begin++)
-		;
+	for (begin = (size_t)(colon - text) + 1; begin < end; begin++)
+		if (!text[begin] || !strchr(" \t\r\n<", text[begin]))
+			break;
 	/* The last one: a quoted local part may hold others. */
-	bracket = memrchr(begin, '>', (size_t)(end - begin));
+	bracket = memrchr(text + begin, '>', end - begin);
 	if (bracket)
-		end = bracket;
-	while (end > begin && strchr(" \t\r\n", end[-1]) && end[-1])
+		end = (size_t)(bracket - text);
+	while (end > begin && text[end - 1] && strchr(" \t\r\n", text[end - 1]))
 		end--;
-	buf_append(sender, begin, (size_t)(end - begin));
+	buf_append(sender, text + begin, end - begin);
 }
 
 /* The line NAME: VALUE, if it is what comes next. */
