@@ -2,7 +2,7 @@
  * session_command - the commands of an LMTP session but those that carry a message or log in
  *
  * Who may do what: over TCP, STARTTLS comes first where [lmtp] tls = require, and AUTH where
- * [lmtp] auth = required; 530 until then. DATA and BDAT need no such rule of their own, since
+ * [lmtp] auth = required; 454 until then. DATA and BDAT need no such rule of their own, since
  * without MAIL there is nothing to send.
  */
 #ifdef HAVE_CONFIG_H
@@ -192,7 +192,10 @@ static void command_xforward(struct session *session, const char *argument, size
 		session_reply(session, 250, "2.0.0", "ok");
 }
 
-/* Whether the client has come so far that it may say this; else 530. */
+/*
+ * Whether the client has come so far that it may say this. Else 454 and not RFC 4954's 530: whoever
+ * forgot the settings of a client shall find its mail in the queue, not bounced.
+ */
 static bool is_allowed(struct session *session, enum smtp_verb verb)
 {
 	bool mail = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_VRFY ||
@@ -201,9 +204,9 @@ static bool is_allowed(struct session *session, enum smtp_verb verb)
 	if (!mail && verb != SMTP_AUTH)
 		return true;
 	if (session->is_tcp && !session->tls && strcmp(session->settings->lmtp.tls, "require") == 0)
-		session_reply(session, 530, "5.7.0", "STARTTLS comes first");
+		session_reply(session, 454, "4.7.0", "STARTTLS comes first");
 	else if (mail && !session_may_deliver(session))
-		session_reply(session, 530, "5.7.0", "AUTH comes first");
+		session_reply(session, 454, "4.7.0", "AUTH comes first");
 	else
 		return true;
 	return false;
