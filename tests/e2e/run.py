@@ -18,6 +18,8 @@ import sys
 import time
 import traceback
 
+from rig.process import NotHere
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -40,6 +42,8 @@ def run_module(name, wanted):
         try:
             vars(module)[function]()
             print(f"ok {name}.{function} ({time.monotonic() - started:.1f} s)", flush=True)
+        except NotHere as reason:
+            print(f"skipped {name}.{function}: {reason}", flush=True)
         except Exception:  # a test that fails any way at all has failed; the next one still runs
             failed += 1
             print(f"{traceback.format_exc()}FAILED {name}.{function}", flush=True)
@@ -92,7 +96,7 @@ def main():
         selected.append((name, wanted or functions(module), wanted))
     if not selected:
         sys.exit("run.py: no such test")
-    passed = failed = 0
+    passed = failed = skipped = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         runs = [(name, tests, pool.submit(run_apart, name, wanted))
                 for name, tests, wanted in selected]
@@ -100,11 +104,14 @@ def main():
             code, output = future.result()
             print(output, end="", flush=True)
             good = len(re.findall(rf"^ok {name}\.", output, re.MULTILINE))
-            if good + len(re.findall(rf"^FAILED {name}\.", output, re.MULTILINE)) != len(tests):
+            left = len(re.findall(rf"^skipped {name}\.", output, re.MULTILINE))
+            bad = len(re.findall(rf"^FAILED {name}\.", output, re.MULTILINE))
+            if good + bad + left != len(tests):
                 print(f"{name} ended with {code} before all its tests had run")
             passed += good
-            failed += len(tests) - good
-    print(f"{passed} passed, {failed} failed, 0 skipped")
+            failed += len(tests) - good - left
+            skipped += left
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
 
 

@@ -122,10 +122,14 @@ def choose(choice, moments, accounts):
                   [(moment, choice.choice((0.0, 0.5, 1.0))) for moment in others])
 
 
+def is_roomy(folder):
+    return os.path.isdir(folder) and shutil.disk_usage(folder).free > 2 << 30
+
+
 def cut_power(kind):
     seed = int(os.environ.get("POSTERN_SEED", random.randrange(1 << 30)))
     choice = random.Random(seed)
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    memory = "/dev/shm" if is_roomy("/dev/shm") else None
     folder = tempfile.mkdtemp(prefix="postern-disk-", dir=memory)
     os.chmod(folder, 0o755)
     private_mounts()

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 
-from .process import check
+from .process import NotHere, check, run
 
 CLONE_NEWNS = 0x20000
 MKFS = {
@@ -27,7 +27,7 @@ def private_mounts():
     """The calling process and what it starts get mounts of their own, which end with them."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
-        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
+        raise NotHere(f"unshare(CLONE_NEWNS): {os.strerror(ctypes.get_errno())}")
     check(["mount", "--make-rprivate", "/"])
 
 
@@ -53,9 +53,11 @@ class RecordingDisk:
                                         self.record], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
         try:
             if self.server.stdout.readline() != b"mounted\n":
-                raise AssertionError("no FUSE file system can be mounted here")
-            check(["mount", "-o", "loop,noatime", "-t", self.kind, f"{self.folder}/fuse/disk",
-                   self.mountpoint])
+                raise NotHere("no FUSE file system can be mounted")
+            mounted = run(["mount", "-o", "loop,noatime", "-t", self.kind,
+                           f"{self.folder}/fuse/disk", self.mountpoint])
+            if mounted.returncode != 0:
+                raise NotHere(f"no {self.kind} on a loop device: {mounted.stderr.strip()}")
             self.mounted = True
         except BaseException:
             self.__exit__()

@@ -106,6 +106,10 @@ def run(argv, **options):
                           encoding="utf-8", errors="surrogateescape", check=False, **options)
 
 
+class NotHere(Exception):
+    """This machine's kernel does not allow what a test needs: the test is skipped, and says why."""
+
+
 def check(argv, **options):
     """run(), and fails unless the exit code is 0. Returns stdout."""
     done = run(argv, **options)
