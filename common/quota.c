@@ -300,12 +300,13 @@ enum result quota_enter(int maildir_fd, const struct quota_rules *rules, int64_t
 		return RESULT_FOUND;
 	entry_r->quota.limit_bytes = rules->limit_bytes > 0 ? rules->limit_bytes : 0;
 	entry_r->quota.limit_messages = rules->limit_messages > 0 ? rules->limit_messages : 0;
+	errno = 0;
 	result = quota_lock(maildir_fd, rules->lock_timeout_ms, &entry_r->lock_fd, &clean, err);
-	if (result != RESULT_FOUND)
-		return result;
-	result = read_or_count(maildir_fd, entry_r->lock_fd, rules, bytes, clean, &entry_r->quota,
-			       err);
-	if (result != RESULT_FOUND) {
+	if (result == RESULT_FOUND)
+		result = read_or_count(maildir_fd, entry_r->lock_fd, rules, bytes, clean,
+				       &entry_r->quota, err);
+	entry_r->no_space = result == RESULT_TEMP && (errno == ENOSPC || errno == EDQUOT);
+	if (result != RESULT_FOUND && entry_r->lock_fd >= 0) {
 		(void)close(entry_r->lock_fd);
 		entry_r->lock_fd = -1;
 	}

@@ -41,6 +41,7 @@ struct quota_entry {
 	struct quota quota; /* before the change */
 	int maildir_fd;     /* the caller's */
 	int lock_fd;        /* -1: nothing is kept of this mailbox */
+	bool no_space;      /* after TEMP: ENOSPC or EDQUOT */
 };
 /* FOUND or TEMP. *ENTRY_R is to be left after FOUND only. */
 enum result quota_enter(int maildir_fd, const struct quota_rules *rules, int64_t bytes,

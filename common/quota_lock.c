@@ -151,6 +151,7 @@ enum result quota_lock_mark(int lock_fd, bool changing, struct error *err)
 	written = pwrite(lock_fd, line, LINE_LEN, 0);
 	if (written == LINE_LEN)
 		return RESULT_FOUND;
-	return result_error(err, RESULT_TEMP, FILE_NAME ": write: %s",
-			    written < 0 ? strerror(errno) : strerror(ENOSPC));
+	if (written >= 0)
+		errno = ENOSPC;
+	return result_error(err, RESULT_TEMP, FILE_NAME ": write: %s", strerror(errno));
 }

@@ -14,6 +14,7 @@
 #include "lmtp-deliver/delivery_copy.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "common/identity.h"
 #include "common/log.h"
@@ -48,15 +49,20 @@ static enum result become_owner(const struct settings *settings, const struct ma
 	return result;
 }
 
-static void print_header(struct buf *out, const struct envelope *envelope,
+/* What Postfix has added already (flags D and O of its transports) is not said twice. */
+static void print_header(struct buf *out, const struct copy_source *source,
 			 const struct recipient *recipient)
 {
+	const struct envelope *envelope = source->envelope;
+	const struct message *message = source->message;
+
 	buf_printf(out, "Return-Path: <%s>\n", envelope->sender);
 	if (envelope->received)
 		buf_puts(out, envelope->received);
-	if (recipient->original.len > 0)
+	if (recipient->original.len > 0 && message->original_to.len == 0)
 		buf_printf(out, "X-Original-To: %s\n", buf_str(&recipient->original));
-	buf_printf(out, "Delivered-To: %s\n", buf_str(&recipient->address));
+	if (strcasecmp(buf_str(&message->delivered_to), buf_str(&recipient->address)) != 0)
+		buf_printf(out, "Delivered-To: %s\n", buf_str(&recipient->address));
 }
 
 static void fail(struct copy *copy, const struct error *err)
@@ -78,6 +84,20 @@ static void fill(struct copy *copy, const struct copy_source *source, const stru
 	copy->file.virtual_size = maildir_virtual_size(header->data, header->len, &last_was_cr) +
 				  message_virtual_size(source->message);
 	maildir_write(&copy->file, parts, count);
+}
+
+/* Ends a change of usage, and tells it in the order in which such changes happen. */
+static void leave(const struct mailbox *mailbox, struct quota_entry *entry, int64_t bytes,
+		  int64_t messages)
+{
+	struct error err = {0};
+
+	if (entry->lock_fd >= 0 && messages != 0)
+		usage_note(mailbox->address, entry->quota.used_bytes + bytes,
+			   entry->quota.used_messages + messages);
+	if (quota_leave(entry, bytes, messages, &err) != RESULT_FOUND)
+		log_warning("quota usage not updated account=<%s> reason=<%s>", mailbox->address,
+			    err.text);
 }
 
 /* Whether the folder it goes into is part of the usage. */
@@ -110,12 +130,14 @@ static void judge_early(struct copy *copy, const struct copy_source *source)
 	    quota_fits(&peeked, bytes))
 		return;
 	if (quota_enter(copy->file.root_fd, &rules, bytes, &entry, err) != RESULT_FOUND) {
+		copy->file.no_space = entry.no_space;
 		fail(copy, err);
 		return;
 	}
 	copy->usage = entry.quota;
 	copy->full = !quota_fits(&entry.quota, bytes);
-	if (quota_leave(&entry, 0, 0, err) != RESULT_FOUND || copy->full)
+	leave(mailbox, &entry, 0, 0);
+	if (copy->full)
 		fail(copy, err);
 }
 
@@ -134,7 +156,7 @@ void copy_write(struct copy *copy, const struct copy_source *source)
 	};
 	copy->file.root_fd = -1;
 	copy->file.fd = copy->file.tmp_fd = copy->file.new_fd = -1;
-	print_header(&header, source->envelope, recipient);
+	print_header(&header, source, recipient);
 	if (!buf_ok(&header))
 		error_set(&copy->file.err, "out of memory");
 	if (!buf_ok(&header) || become_owner(source->settings, &recipient->mailbox, &other, &before,
@@ -151,20 +173,6 @@ void copy_write(struct copy *copy, const struct copy_source *source)
 	buf_free(&header);
 }
 
-/* Ends a change of usage, and tells it in the order in which such changes happen. */
-static void leave(const struct mailbox *mailbox, struct quota_entry *entry, int64_t bytes,
-		  int64_t messages)
-{
-	struct error err = {0};
-
-	if (entry->lock_fd >= 0 && messages != 0)
-		usage_note(mailbox->address, entry->quota.used_bytes + bytes,
-			   entry->quota.used_messages + messages);
-	if (quota_leave(entry, bytes, messages, &err) != RESULT_FOUND)
-		log_warning("quota usage not updated account=<%s> reason=<%s>", mailbox->address,
-			    err.text);
-}
-
 /* Makes it visible, under the lock of its mailbox's quota. */
 static void link_counted(struct copy *copy, const struct copy_source *source)
 {
@@ -179,6 +187,7 @@ static void link_counted(struct copy *copy, const struct copy_source *source)
 		return;
 	}
 	if (quota_enter(copy->file.root_fd, &rules, bytes, &entry, &err) != RESULT_FOUND) {
+		copy->file.no_space = entry.no_space;
 		fail(copy, &err);
 		return;
 	}

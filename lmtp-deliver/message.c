@@ -39,6 +39,8 @@ void message_free(struct message *message)
 		(void)close(message->fd);
 	buf_free(&message->head);
 	buf_free(&message->message_id);
+	buf_free(&message->delivered_to);
+	buf_free(&message->original_to);
 	*message = (struct message){.fd = -1};
 }
 
@@ -139,10 +141,30 @@ static void take_message_id(struct message *message, const char *field, size_t l
 	buf_append(&message->message_id, value, id_len < MESSAGE_ID_MAX ? id_len : MESSAGE_ID_MAX);
 }
 
+/* A field of the block at the top; false: it does not belong to it. */
+static bool take_top_field(struct message *message, const char *field, size_t len)
+{
+	struct buf *value = field_is(field, len, "Delivered-To")    ? &message->delivered_to
+			    : field_is(field, len, "X-Original-To") ? &message->original_to
+								    : NULL;
+	const char *at, *end = field + len;
+
+	if (!value)
+		return field_is(field, len, "Return-Path");
+	at = (const char *)memchr(field, ':', len) + 1;
+	at += strspn(at, " \t");
+	while (end > at && strchr(" \t\r\n", end[-1]))
+		end--;
+	if (value->len == 0 && end > at)
+		buf_append(value, at, (size_t)(end - at));
+	return true;
+}
+
 static void look_at_header(struct message *message)
 {
 	const char *text = message->head.data;
 	size_t len = message->head.len, used = 0;
+	bool top = true;
 
 	while (used < len && text[used] != '\n' &&
 	       !(text[used] == '\r' && used + 1 < len && text[used + 1] == '\n')) {
@@ -153,6 +175,7 @@ static void look_at_header(struct message *message)
 			return;
 		if (used == message->skip && field_is(field, field_len, "Return-Path"))
 			message->skip = used + field_len;
+		top = top && take_top_field(message, field, field_len);
 		message->hops += field_is(field, field_len, "Received");
 		if (message->message_id.len == 0 && field_is(field, field_len, "Message-ID"))
 			take_message_id(message, field, field_len);

@@ -28,6 +28,8 @@ struct message {
 	uint64_t skip_virtual; /* the same with every LF as CRLF */
 	struct buf message_id; /* of the header, for logs, no <>; "" when there is none */
 	int64_t hops;          /* Received fields */
+	/* At the top, where Postfix's flags D and O put them; "" when not there. */
+	struct buf delivered_to, original_to;
 };
 
 /* SPOOL must outlive the message. */

@@ -21,7 +21,7 @@ ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EMFILE", "EROFS", "EACCES")
 FULL = ("ENOSPC", "EDQUOT")
 # Those that make room for the message: there a full disk must be told from other trouble. (What is
 # written by write and pwrite64 is the quota's.)
-STORING = {"writev", "fallocate", "fdatasync", "fsync", "syncfs", "linkat", "mkdirat"}
+STORING = {"writev", "fallocate", "fdatasync", "fsync", "syncfs", "linkat", "mkdirat", "write", "pwrite64"}
 # Which errors a call can have at all: a close that says EMFILE proves nothing.
 FILES = {
     "openat": ERRORS, "openat2": ERRORS, "mkdirat": ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES"),
