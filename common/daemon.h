@@ -32,8 +32,8 @@ struct daemon_plan {
 	size_t listener_count;
 	const char *user; /* the account to run as, "" = stay; its supplementary groups are taken */
 	int64_t workers, max_connections; /* of each listener */
-	bool keeps_identities;      /* its threads may act as other users: identity_enter() */
-	int64_t worker_descriptors; /* that a worker may hold beside its connection */
+	bool keeps_identities;            /* its threads may act as other users: identity_enter() */
+	int64_t worker_descriptors;       /* that a worker may hold beside its connection */
 };
 
 struct daemon_program {
