@@ -10,6 +10,8 @@
 
 #include "common/account_columns.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -124,4 +126,34 @@ enum result account_count(const struct sql_statement *rows, const char *name, in
 	if (negative)
 		*count_r = 0;
 	return RESULT_FOUND;
+}
+
+bool account_parse_quota(const char *text, int64_t unit, int64_t *bytes_r, int64_t *messages_r)
+{
+	while (*text != '\0') {
+		char *end;
+		errno = 0;
+		long long number = strtoll(text, &end, 10);
+		if (end == text || errno == EINVAL)
+			return false;
+		if (*end == '.')
+			end += 1 + strspn(end + 1, "0123456789");
+		if (number < 0)
+			number = 0;
+		if (*end == 'C') {
+			*messages_r = number;
+			end++;
+		} else if (*end == 'S') {
+			*bytes_r = number;
+			end++;
+		} else {
+			*bytes_r = number > INT64_MAX / unit ? INT64_MAX : number * unit;
+		}
+		if (*end == ',')
+			end++;
+		else if (*end != '\0')
+			return false;
+		text = end;
+	}
+	return true;
 }

@@ -28,5 +28,11 @@ enum result account_id(const struct sql_statement *rows, const char *name, uint3
 /* A counter; 0 for NULL, and below zero, where somebody's counting went wrong. */
 enum result account_count(const struct sql_statement *rows, const char *name, int64_t *count_r,
 			  struct error *err) MUST_CHECK;
+/*
+ * "104857600", "100" (times UNIT), "104857600S,1000C" (Courier); what is not said stays as it is.
+ * Negative: 0. False if it is anything else.
+ */
+bool account_parse_quota(const char *text, int64_t unit, int64_t *bytes_r,
+			 int64_t *messages_r) MUST_CHECK;
 
 #endif

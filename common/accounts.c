@@ -14,8 +14,6 @@
 
 #include "common/accounts.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,41 +312,6 @@ enum result accounts_alias(struct accounts *accounts, const char *address, struc
 	return account_finish(rows, result, address, err);
 }
 
-/*
- * "104857600", "100" (times UNIT), "104857600S,1000C" (Courier). Zero, negative and empty: none.
- * False if it is anything else.
- */
-static bool parse_quota(const char *text, int64_t unit, struct mailbox *mailbox)
-{
-	while (*text != '\0') {
-		char *end;
-		errno = 0;
-		long long number = strtoll(text, &end, 10);
-		if (end == text || errno == EINVAL)
-			return false;
-		if (*end == '.')
-			end += 1 + strspn(end + 1, "0123456789");
-		if (number < 0)
-			number = 0;
-		if (*end == 'C') {
-			mailbox->quota_messages = number;
-			end++;
-		} else if (*end == 'S') {
-			mailbox->quota_bytes = number;
-			end++;
-		} else {
-			mailbox->quota_bytes =
-				number > INT64_MAX / unit ? INT64_MAX : number * unit;
-		}
-		if (*end == ',')
-			end++;
-		else if (*end != '\0')
-			return false;
-		text = end;
-	}
-	return true;
-}
-
 static enum result read_quota(struct accounts *accounts, const struct sql_statement *rows,
 			      struct mailbox *mailbox, struct error *err)
 {
@@ -357,7 +320,8 @@ static enum result read_quota(struct accounts *accounts, const struct sql_statem
 
 	if (result != RESULT_FOUND)
 		return result;
-	if (!parse_quota(text, accounts->quota_unit, mailbox)) {
+	if (!account_parse_quota(text, accounts->quota_unit, &mailbox->quota_bytes,
+				 &mailbox->quota_messages)) {
 		log_limited(&accounts->quota_limit, LOG_LEVEL_WARNING,
 			    "quota is no number, taken as none mailbox=<%s> quota=<%.40s>",
 			    mailbox->address, text);
