@@ -314,8 +314,6 @@ static void run(const struct settings *settings, const struct agent_options *opt
 			sender_ok = print_sender(&sender, options->sender);
 		else
 			find_sender(&sender, &message, buf_str(&from_line));
-		if (options->recipient)
-			agent_input_drop_repeated(&message, options->original, options->recipient);
 		envelope.sender = buf_str(&sender);
 		if (!sender_ok)
 			outcome_set(outcome, 451, "4.3.5",

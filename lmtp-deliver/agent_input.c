@@ -125,29 +125,3 @@ void agent_input_return_path(const struct message *message, struct buf *sender)
 		end--;
 	buf_append(sender, text + begin, end - begin);
 }
-
-/* The line NAME: VALUE, if it is what comes next. */
-static void drop_line(struct message *message, const char *name, const char *value)
-{
-	size_t left = message->head.len - message->skip;
-	size_t name_len = strlen(name), value_len = strlen(value);
-	size_t len = name_len + 2 + value_len + 1;
-	const char *text = message->head.data;
-
-	if (left < len)
-		return;
-	text += message->skip;
-	if (strncasecmp(text, name, name_len) != 0 || memcmp(text + name_len, ": ", 2) != 0 ||
-	    strncasecmp(text + name_len + 2, value, value_len) != 0 || text[len - 1] != '\n' ||
-	    (left > len && (text[len] == ' ' || text[len] == '\t')))
-		return;
-	message->skip += len;
-	message->skip_virtual += len + 1;
-}
-
-void agent_input_drop_repeated(struct message *message, const char *original, const char *recipient)
-{
-	if (original && *original)
-		drop_line(message, "X-Original-To", original);
-	drop_line(message, "Delivered-To", recipient);
-}

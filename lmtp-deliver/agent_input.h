@@ -22,11 +22,5 @@ bool agent_input_read(int fd, int64_t max_size, struct message *message, struct 
 void agent_input_drain(void);
 /* Appends the address in the Return-Path field on top of a finished message; none: nothing. */
 void agent_input_return_path(const struct message *message, struct buf *sender);
-/*
- * Leaves out the X-Original-To and Delivered-To that follow (and were put there by pipe(8)'s flags
- * O and D) if they say just what delivery will write: ORIGINAL ("" or NULL: none), RECIPIENT.
- */
-void agent_input_drop_repeated(struct message *message, const char *original,
-			       const char *recipient);
 
 #endif
