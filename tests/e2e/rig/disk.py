@@ -28,7 +28,10 @@ def private_mounts():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
         raise NotHere(f"unshare(CLONE_NEWNS): {os.strerror(ctypes.get_errno())}")
-    check(["mount", "--make-rprivate", "/"])
+    # In a chroot "/" is no mount point, and mounts would show outside.
+    made = run(["mount", "--make-rprivate", "/"])
+    if made.returncode != 0:
+        raise NotHere(made.stderr.strip())
 
 
 class RecordingDisk:
