@@ -53,8 +53,9 @@
 #include "common/serve_engine.h"
 #include "common/sql.h"
 
-#define READ_BYTES   4096
-#define WAIT_STEP_MS 20 /* how exactly a drain meets the end of a wait */
+#define READ_BYTES       4096
+#define WAIT_STEP_MS     20   /* how exactly a drain meets the end of a wait */
+#define FIRST_REQUEST_MS 1000 /* in which whoever has connected speaks */
 
 static _Thread_local struct serve *current;
 
@@ -118,9 +119,6 @@ static void client_park(struct serve *serve, struct client *client)
 	pthread_mutex_lock(&serve->lock);
 	client->partial = in->len > 0;
 	client->parked_ms = deadline_now_ms();
-	/* Either we see `stopping` here, or serve_drain() sees us parked. */
-	if (serve->stopping && !client->partial)
-		serve_shut_reading(client);
 	bool armed = serve_arm(serve, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
 	int why = errno;
 	pthread_mutex_unlock(&serve->lock);
@@ -197,7 +195,8 @@ static enum serve_next client_turn(struct worker *worker, struct client *client,
 	bool first = serve->config.service->greets && !client->greeted;
 	enum serve_next next = SERVE_PARK;
 	worker_refresh(worker);
-	client->greeted = true;
+	if (!client->greeted)
+		client->greeted = true;
 	if (first || resumed)
 		next = call_handler(worker, client);
 	if (next != SERVE_PARK)
@@ -473,11 +472,31 @@ void serve_reload(struct serve *serve, void *new_state)
 	}
 }
 
+/*
+ * Ends those who wait without a request. One that has only just connected is still heard: a client
+ * that asks once a connection (saslauthd's) takes the end for an answer and would not ask again.
+ */
+static void end_parked(struct serve *serve)
+{
+	bool greets = serve->config.service->greets;
+	int64_t now = deadline_now_ms();
+	struct client *client;
+	pthread_mutex_lock(&serve->lock);
+	DL_FOREACH (serve->clients, client) {
+		int64_t since = client->parked_ms;
+		bool heard = greets || client->greeted || now - since >= FIRST_REQUEST_MS;
+		if (since != 0 && heard && !client->partial && !serve_has_input(client))
+			serve_shut_reading(client);
+	}
+	pthread_mutex_unlock(&serve->lock);
+}
+
 /* Waits until all connections are gone; false: the deadline passed. */
 static bool wait_for_end(struct serve *serve, struct deadline deadline)
 {
 	bool gone = false;
 	for (bool late = false; !gone && !late;) {
+		end_parked(serve);
 		/* Nobody else looks for those who have waited long enough any more. */
 		int64_t step = deadline_min(deadline_in(WAIT_STEP_MS), deadline).at_ms;
 		struct timespec at = {.tv_sec = step / 1000, .tv_nsec = step % 1000 * 1000000};
@@ -503,11 +522,6 @@ void serve_drain(struct serve *serve, int64_t drain_ms)
 	serve_raise(serve->accept_wake_fd);
 	pthread_join(serve->acceptor, NULL);
 
-	pthread_mutex_lock(&serve->lock);
-	DL_FOREACH (serve->clients, client)
-		if (client->parked_ms != 0 && !client->partial && !serve_has_input(client))
-			serve_shut_reading(client);
-	pthread_mutex_unlock(&serve->lock);
 	if (wait_for_end(serve, deadline))
 		return;
 	log_warning("connections cut service=%s connections=%zu", serve->config.service->name,

@@ -89,7 +89,7 @@ void serve_reload(struct serve *serve, void *new_state);
 void serve_drain(struct serve *serve, int64_t drain_ms);
 /*
  * Stops accepting, lets handlers finish what they are doing (parked connections with no input are
- * closed), waits at most DRAIN_MS, ends the threads.
+ * closed, new ones after a second without a request), waits at most DRAIN_MS, ends the threads.
  */
 void serve_stop(struct serve **serve, int64_t drain_ms);
 /* True once serve_stop() has begun: a long-lived handler (an LMTP session) ends at the next

@@ -22,11 +22,11 @@ enum turn { TURN_RUNNING, TURN_WAITING, TURN_WOKEN };
 struct client {
 	struct connection connection; /* first: serve_wake() finds us by it */
 	struct serve *serve;
-	struct client *prev, *next; /* serve.clients */
-	struct client *ready_next;  /* serve.ready */
-	_Atomic int64_t parked_ms;  /* since when; 0: a worker owns it */
-	_Atomic bool partial;       /* parked with the beginning of a request */
-	bool greeted;
+	struct client *prev, *next;    /* serve.clients */
+	struct client *ready_next;     /* serve.ready */
+	_Atomic int64_t parked_ms;     /* since when; 0: a worker owns it */
+	_Atomic bool partial;          /* parked with the beginning of a request */
+	_Atomic bool greeted;          /* a worker has had it */
 	_Atomic int turn;              /* enum turn */
 	_Atomic int64_t wait_until_ms; /* while TURN_WAITING */
 };

@@ -471,6 +471,43 @@ START_TEST(test_stop_drains)
 }
 END_TEST
 
+static void *speak_late(void *argument)
+{
+	poll(NULL, 0, 100);
+	if (!put(*(const int *)argument, "late\n"))
+		broken++;
+	return NULL;
+}
+
+/* Who had connected before the stop and speaks after it began is answered; who never speaks does
+   not hold it up for long. */
+START_TEST(test_stop_hears_the_new)
+{
+	struct rig rig;
+	struct shared shared = {.number = 1};
+	pthread_t thread;
+	rig_start(&rig, &(struct serve_config){.service = &echo_service,
+					       .workers = 2,
+					       .max_connections = 10,
+					       .state = &shared});
+	int fresh = dial(&rig), silent = dial(&rig);
+	struct deadline deadline = deadline_in(WAIT_MS);
+	while (serve_connections(rig.serve) < 2 && !deadline_passed(deadline))
+		poll(NULL, 0, 1);
+	int64_t begin = deadline_now_ms();
+	ck_assert_int_eq(pthread_create(&thread, NULL, speak_late, &fresh), 0);
+	serve_stop(&rig.serve, WAIT_MS);
+	ck_assert_int_lt(deadline_now_ms() - begin, WAIT_MS / 2);
+	pthread_join(thread, NULL);
+	ask(fresh, "", "1 late");
+	ck_assert(ended(fresh, 0));
+	ck_assert(ended(silent, 0));
+	close(fresh);
+	close(silent);
+	rig_end(&rig);
+}
+END_TEST
+
 static void *reload_once(void *argument)
 {
 	static struct shared next = {.number = 2};
@@ -732,6 +769,7 @@ int main(void)
 	tcase_add_test(tcase, test_idle);
 	tcase_add_test(tcase, test_greets);
 	tcase_add_test(tcase, test_stop_drains);
+	tcase_add_test(tcase, test_stop_hears_the_new);
 	tcase_add_test(tcase, test_reload_waits);
 	tcase_add_loop_test(tcase, test_load_reload, 0, 2);
 	tcase_add_test(tcase, test_load_stop);
