@@ -1,9 +1,10 @@
-# Two convenience libraries: core is safe inside a foreign process (the SASL plugin takes all of it
-# into smtpd), daemon is the rest. No file includes the header of a noun that stands below its own
-# (the files of one noun, such as sql and sql_*, stand together).
-noinst_LTLIBRARIES += libpostern-core.la libpostern-daemon.la
+# Three convenience libraries: base is what needs no database, and so starts fast; core is safe inside
+# a foreign process (the SASL plugin takes all of it into smtpd), with base in it; daemon is the rest.
+# No file includes the header of a noun that stands below its own (the files of one noun, such as
+# sql and sql_*, stand together).
+noinst_LTLIBRARIES += libpostern-base.la libpostern-core.la libpostern-daemon.la
 
-libpostern_core_la_SOURCES = \
+libpostern_base_la_SOURCES = \
 	%D%/result.c %D%/result.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/deadline.c %D%/deadline.h \
@@ -16,6 +17,12 @@ libpostern_core_la_SOURCES = \
 	%D%/conf_file.c %D%/conf_file.h \
 	%D%/conf_value.c \
 	%D%/settings.c %D%/settings.h \
+	%D%/smtp_line.c %D%/smtp_line.h \
+	%D%/smtp_data.c
+libpostern_base_la_LIBADD = $(INIPARSER_LIBS) $(UNISTRING_LIBS)
+libpostern_base_la_LDFLAGS =
+
+libpostern_core_la_SOURCES = \
 	%D%/password.c %D%/password.h %D%/password_scheme.h \
 	%D%/password_crypt.c \
 	%D%/password_digest.c \
@@ -40,8 +47,8 @@ libpostern_core_la_SOURCES = \
 	%D%/resolve.c %D%/resolve.h \
 	%D%/sender_logins.c \
 	%D%/authenticate.c %D%/authenticate.h
-libpostern_core_la_LIBADD = $(MYSQL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) $(CRYPT_LIBS) \
-	$(SODIUM_LIBS) $(INIPARSER_LIBS) $(UNISTRING_LIBS)
+libpostern_core_la_LIBADD = libpostern-base.la $(MYSQL_LIBS) $(SQLITE_LIBS) $(OPENSSL_LIBS) \
+	$(CRYPT_LIBS) $(SODIUM_LIBS)
 libpostern_core_la_LDFLAGS =
 
 libpostern_daemon_la_SOURCES = \
@@ -56,8 +63,6 @@ libpostern_daemon_la_SOURCES = \
 	%D%/maps_routes.c %D%/maps_routes.h \
 	%D%/netstring.c %D%/netstring.h \
 	%D%/policy_attrs.c %D%/policy_attrs.h \
-	%D%/smtp_line.c %D%/smtp_line.h \
-	%D%/smtp_data.c \
 	%D%/endpoint.c %D%/endpoint.h \
 	%D%/tls.c %D%/tls.h \
 	%D%/cache.c %D%/cache.h \
@@ -76,7 +81,7 @@ libpostern_daemon_la_SOURCES = \
 	%D%/metrics.c %D%/metrics.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/serve.c %D%/serve.h %D%/serve_engine.h \
-	%D%/serve_accept.c \
+	%D%/serve_accept.c %D%/serve_follow.c \
 	%D%/daemon.c %D%/daemon.h \
 	%D%/daemon_process.c
 libpostern_daemon_la_LIBADD = libpostern-core.la $(MICROHTTPD_LIBS)

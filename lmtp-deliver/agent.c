@@ -1,11 +1,8 @@
 /*
  * agent - delivery as a pipe(8) transport
  *
- * The end of standard input does not prove that the message is complete: if pipe(8) dies, it ends
- * as well. So the agent asks to be killed with its parent, and looks once more before it stores:
- * whether its parent is still the same, and whether anybody can read what it would say. The latter
- * also sees a parent that died before the first look (init as the parent means nothing, it may be
- * the caller), and one that is dying: it closes its descriptors some time before it counts as dead.
+ * This is the agent that delivers by itself; most messages never come here, since the server takes
+ * them (agent_handover.c).
  *
  * A signal that asks to end gives 75, except while the message is stored: then the truth is said
  * after.
@@ -23,13 +20,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/prctl.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include "common/accounts.h"
@@ -41,104 +33,16 @@
 #include "common/log.h"
 #include "common/owner.h"
 #include "lmtp-deliver/agent.h"
+#include "lmtp-deliver/agent_envelope.h"
 #include "lmtp-deliver/agent_input.h"
 #include "lmtp-deliver/agent_options.h"
+#include "lmtp-deliver/agent_process.h"
 #include "lmtp-deliver/delivery.h"
 #include "lmtp-deliver/message.h"
-
-static int exit_code(const struct outcome *outcome)
-{
-	if (outcome->code < 300)
-		return EX_OK;
-	if (outcome->code < 500)
-		return EX_TEMPFAIL;
-	return strcmp(outcome->status, "5.1.1") == 0 ? EX_NOUSER : EX_NOPERM;
-}
-
-/* Says the outcome and returns the exit code. */
-static int finish(const struct outcome *outcome)
-{
-	struct buf line = BUF_INIT;
-	int code = exit_code(outcome);
-
-	if (code != EX_OK) {
-		buf_printf(&line, "%s %s\n", outcome->status, outcome->text.text);
-		if (!buf_ok(&line) || io_write_file(STDOUT_FILENO, line.data, line.len) != 0)
-			log_warning("nobody reads the status: %s", outcome->status);
-	}
-	buf_free(&line);
-	return code;
-}
 
 static void held_log(void *context, enum log_level level, const char *line)
 {
 	buf_printf(context, "%s: %s\n", log_level_name(level), line);
-}
-
-static void on_signal(int number)
-{
-	static const char said[] = "4.3.2 ended by a signal\n";
-	ssize_t ignored = write(STDOUT_FILENO, said, sizeof(said) - 1);
-
-	(void)number;
-	(void)ignored; /* the exit status says it, too */
-	_exit(EX_TEMPFAIL);
-}
-
-static const int ending_signals[] = {SIGTERM, SIGHUP, SIGINT};
-#define ENDING_SIGNALS (sizeof(ending_signals) / sizeof(ending_signals[0]))
-
-static void catch_signals(void)
-{
-	struct sigaction action = {.sa_handler = on_signal}, before;
-
-	/* Errors of write(2) are answered; a signal would only say less. */
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGXFSZ, SIG_IGN);
-	(void)sigemptyset(&action.sa_mask);
-	for (size_t i = 0; i < ENDING_SIGNALS; i++)
-		if (sigaction(ending_signals[i], NULL, &before) == 0 &&
-		    before.sa_handler != SIG_IGN)
-			(void)sigaction(ending_signals[i], &action, NULL);
-}
-
-/* From here to the exit: what is being stored shall be told as it ends. */
-static void hold_signals(void)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	for (size_t i = 0; i < ENDING_SIGNALS; i++)
-		(void)sigaddset(&set, ending_signals[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static bool caller_is_gone(pid_t parent)
-{
-	struct pollfd said = {.fd = STDOUT_FILENO};
-
-	return getppid() != parent || (poll(&said, 1, 0) == 1 && (said.revents & POLLERR));
-}
-
-/*
- * The sender as Return-Path has it. pipe(8) gives it unquoted, and "MAILER-DAEMON" for the null
- * sender unless null_sender is set. False: it cannot stand in a header.
- */
-static bool print_sender(struct buf *out, const char *sender)
-{
-	struct address parsed;
-	size_t len = strlen(sender);
-
-	if (len == 0 || strcmp(sender, "<>") == 0 || strcasecmp(sender, "MAILER-DAEMON") == 0)
-		return true;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)sender[i] < 0x20 || sender[i] == 0x7f)
-			return false;
-	if (address_parse(&parsed, sender, len, NULL))
-		address_print(out, parsed.typed, strlen(parsed.typed), strrchr(sender, '@') + 1);
-	else
-		buf_puts(out, sender);
-	return true;
 }
 
 /*
@@ -149,8 +53,8 @@ static void find_sender(struct buf *out, const struct message *message, const ch
 {
 	struct buf found = BUF_INIT;
 
-	agent_input_return_path(message, &found);
-	if (!print_sender(out, message->skip > 0 ? buf_str(&found) : from_line))
+	agent_return_path(&found, message->head.data, message->skip);
+	if (!agent_sender(out, message->skip > 0 ? buf_str(&found) : from_line))
 		log_info("the sender on top of the message cannot be used");
 	buf_free(&found);
 }
@@ -159,26 +63,15 @@ static void find_sender(struct buf *out, const struct message *message, const ch
 static bool complete_address(const struct settings *settings, const char *address, struct buf *full,
 			     struct outcome *outcome)
 {
-	const char *at = strrchr(address, '@');
+	struct error err;
 
-	if (*address == '\0' || (at && at[1] == '\0')) {
-		outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: recipient \"%s\" is empty",
-			    address);
-		return false;
-	}
-	buf_puts(full, address);
-	if (!at && *settings->address.default_domain == '\0') {
-		outcome_set(outcome, 451, "4.3.5",
-			    "lmtp-deliver: recipient \"%s\" has no domain, and [address] "
-			    "default_domain is not set",
-			    address);
-		return false;
-	}
-	if (!at)
-		buf_printf(full, "@%s", settings->address.default_domain);
-	if (!buf_ok(full))
+	if (!agent_recipient(full, settings, address, &err))
+		outcome_set(outcome, 451, "4.3.5", "lmtp-deliver: %s", err.text);
+	else if (!buf_ok(full))
 		outcome_set(outcome, 451, "4.3.0", "out of memory");
-	return buf_ok(full);
+	else
+		return true;
+	return false;
 }
 
 static bool resolve_one(const struct settings *settings, struct accounts *accounts,
@@ -230,7 +123,7 @@ static void store(const struct settings *settings, const struct envelope *envelo
 		  const struct message *message, const struct recipient *recipients, size_t count,
 		  struct outcome *outcomes)
 {
-	hold_signals();
+	agent_hold_signals();
 	for (size_t done = 0; done < count; done += DELIVERY_BATCH) {
 		size_t now = count - done < DELIVERY_BATCH ? count - done : DELIVERY_BATCH;
 
@@ -252,7 +145,7 @@ static void deliver(const struct settings *settings, struct accounts *accounts,
 	for (size_t i = 0; recipients && outcomes && i < options->count; i++)
 		if (!resolve_one(settings, accounts, options, i, &recipients[i], &outcomes[i]))
 			all = false;
-	if (all && caller_is_gone(parent)) {
+	if (all && agent_caller_is_gone(parent)) {
 		outcome_set(outcome, 451, "4.3.0", "the calling process is gone");
 		for (size_t i = 0; i < options->count; i++)
 			delivery_refused(envelope, message, &recipients[i], outcome);
@@ -311,7 +204,7 @@ static void run(const struct settings *settings, const struct agent_options *opt
 		bool sender_ok = true;
 
 		if (options->sender)
-			sender_ok = print_sender(&sender, options->sender);
+			sender_ok = agent_sender(&sender, options->sender);
 		else
 			find_sender(&sender, &message, buf_str(&from_line));
 		envelope.sender = buf_str(&sender);
@@ -356,23 +249,9 @@ static bool prepare(const struct settings *settings, pid_t parent, struct outcom
 	else if (become_owner(settings, &err) != RESULT_FOUND)
 		outcome_set(outcome, 451, "4.3.5", "%s", err.text);
 	/* After the change of user, which would undo the wish to die with the parent. */
-	else if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || caller_is_gone(parent))
+	else if (!agent_die_with_parent(parent))
 		outcome_set(outcome, 451, "4.3.0", "the calling process is gone");
 	return outcome->code == 0;
-}
-
-bool agent_wanted(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		const char *argument = argv[i];
-
-		if (strcmp(argument, "-c") == 0)
-			i++;
-		else if (strncmp(argument, "--", 2) != 0 && strncmp(argument, "-c", 2) != 0 &&
-			 strcmp(argument, "-h") != 0)
-			return true;
-	}
-	return false;
 }
 
 int agent_main(int argc, char **argv)
@@ -385,7 +264,7 @@ int agent_main(int argc, char **argv)
 	pid_t parent = getppid();
 	int code;
 
-	catch_signals();
+	agent_catch_signals();
 	if (!agent_options_parse(argc, argv, &options, &err)) {
 		outcome_set(&outcome, 451, "4.3.5", "lmtp-deliver: %s; see lmtp-deliver(8)",
 			    err.text);
@@ -398,9 +277,9 @@ int agent_main(int argc, char **argv)
 		if (prepare(&settings, parent, &outcome))
 			run(&settings, &options, &outcome, parent);
 	}
-	code = finish(&outcome);
+	code = agent_finish(outcome.code, outcome.status, outcome.text.text);
 	if (!options.message)
-		agent_input_drain();
+		agent_drain();
 	log_set_sink(NULL, NULL);
 	if (held.len > 0 && io_write_file(STDERR_FILENO, held.data, held.len) != 0) {
 		/* nowhere left to say it */

@@ -11,15 +11,8 @@
 #ifndef POSTERN_LMTP_AGENT_H
 #define POSTERN_LMTP_AGENT_H
 
-#include <stdbool.h>
-
 #include "common/result.h"
 
-/*
- * Whether ARGV calls for the agent and not for the daemon: any argument but -c FILE, -h and words
- * with "--" in front, because a slip in master.cf must not get the daemon's exit codes.
- */
-bool agent_wanted(int argc, char **argv) MUST_CHECK;
 /* Returns the exit code. */
 int agent_main(int argc, char **argv) MUST_CHECK;
 

@@ -12,24 +12,13 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
 #include "common/log.h"
+#include "lmtp-deliver/agent_envelope.h"
 #include "lmtp-deliver/agent_input.h"
+#include "lmtp-deliver/agent_process.h"
 
 static char bytes[65536];
-
-/* As many bytes as come at once, 0 at the end, -1 with errno. */
-static ssize_t read_some(int fd, char *to, size_t room)
-{
-	ssize_t got;
-
-	do
-		got = read(fd, to, room);
-	while (got < 0 && errno == EINTR);
-	return got;
-}
 
 /*
  * The first bytes, at least a line unless there is none. Returns their number, with those of a
@@ -37,12 +26,11 @@ static ssize_t read_some(int fd, char *to, size_t room)
  */
 static ssize_t read_first(int fd, struct buf *from_r, size_t *skip_r)
 {
-	size_t len = 0, address;
+	size_t len = 0;
 	const char *line_end = NULL;
 
-	*skip_r = 0;
 	while (!line_end && len < sizeof(bytes)) {
-		ssize_t got = read_some(fd, bytes + len, sizeof(bytes) - len);
+		ssize_t got = agent_read(fd, bytes + len, sizeof(bytes) - len);
 
 		if (got < 0)
 			return -1;
@@ -51,12 +39,7 @@ static ssize_t read_first(int fd, struct buf *from_r, size_t *skip_r)
 		line_end = memchr(bytes + len, '\n', (size_t)got);
 		len += (size_t)got;
 	}
-	if (!line_end || strncmp(bytes, "From ", 5) != 0)
-		return (ssize_t)len;
-	for (address = 0; (unsigned char)bytes[5 + address] > ' '; address++)
-		;
-	buf_append(from_r, bytes + 5, address);
-	*skip_r = (size_t)(line_end + 1 - bytes);
+	*skip_r = agent_from_line(from_r, bytes, len);
 	return (ssize_t)len;
 }
 
@@ -87,7 +70,7 @@ bool agent_input_read(int fd, int64_t max_size, struct message *message, struct 
 		if (outcome->code == 0)
 			take(bytes + skip, (size_t)got - skip, max_size, message, outcome);
 		skip = 0;
-		got = read_some(fd, bytes, sizeof(bytes));
+		got = agent_read(fd, bytes, sizeof(bytes));
 	}
 	if (got < 0)
 		outcome_set(outcome, 451, "4.3.0", "cannot read the message: %s", strerror(errno));
@@ -96,32 +79,4 @@ bool agent_input_read(int fd, int64_t max_size, struct message *message, struct 
 		outcome_set(outcome, 451, "4.3.0", "the message cannot be taken now");
 	}
 	return outcome->code == 0;
-}
-
-void agent_input_drain(void)
-{
-	if (isatty(STDIN_FILENO))
-		return;
-	while (read_some(STDIN_FILENO, bytes, sizeof(bytes)) > 0)
-		;
-}
-
-void agent_input_return_path(const struct message *message, struct buf *sender)
-{
-	const char *text = message->head.data, *colon, *bracket;
-	size_t begin, end = message->skip;
-
-	colon = end > 0 ? memchr(text, ':', end) : NULL;
-	if (!colon)
-		return;
-	for (begin = (size_t)(colon - text) + 1; begin < end; begin++)
-		if (!text[begin] || !strchr(" \t\r\n<", text[begin]))
-			break;
-	/* The last one: a quoted local part may hold others. */
-	bracket = memrchr(text + begin, '>', end - begin);
-	if (bracket)
-		end = (size_t)(bracket - text);
-	while (end > begin && text[end - 1] && strchr(" \t\r\n", text[end - 1]))
-		end--;
-	buf_append(sender, text + begin, end - begin);
 }

@@ -18,9 +18,5 @@
  */
 bool agent_input_read(int fd, int64_t max_size, struct message *message, struct buf *from_r,
 		      struct outcome *outcome) MUST_CHECK;
-/* Reads standard input to its end and forgets it; not from a terminal. */
-void agent_input_drain(void);
-/* Appends the address in the Return-Path field on top of a finished message; none: nothing. */
-void agent_input_return_path(const struct message *message, struct buf *sender);
 
 #endif

@@ -105,6 +105,20 @@ static bool take_recipient(const struct words *words, const char *next, struct e
 	return true;
 }
 
+bool agent_wanted(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *argument = argv[i];
+
+		if (strcmp(argument, "-c") == 0)
+			i++;
+		else if (strncmp(argument, "--", 2) != 0 && strncmp(argument, "-c", 2) != 0 &&
+			 strcmp(argument, "-h") != 0)
+			return true;
+	}
+	return false;
+}
+
 bool agent_options_parse(int argc, char **argv, struct agent_options *options_r, struct error *err)
 {
 	static const struct words none;

@@ -31,6 +31,11 @@ struct agent_options {         /* all of it points into argv */
 	size_t count; /* recipients, at least 1 */
 };
 
+/*
+ * Whether ARGV calls for the agent and not for the daemon: any argument but -c FILE, -h and words
+ * with "--" in front, because a slip in master.cf must not get the daemon's exit codes.
+ */
+bool agent_wanted(int argc, char **argv) MUST_CHECK;
 /* False: ERR says what is wrong. Not safe in threads (getopt(3)). */
 bool agent_options_parse(int argc, char **argv, struct agent_options *options_r,
 			 struct error *err) MUST_CHECK;

@@ -1,7 +1,8 @@
 /*
  * lmtp-deliver - puts mail into Maildirs: an LMTP server, or with -d a pipe(8) agent
  *
- * The daemon starts as root or as [mail] owner, listens, and goes on as [mail] owner.
+ * The full program, which agent_front.c becomes where it cannot hand over a message. The daemon
+ * starts as root or as [mail] owner, listens, and goes on as [mail] owner.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -14,6 +15,7 @@
 #include "common/accounts.h"
 #include "common/daemon.h"
 #include "lmtp-deliver/agent.h"
+#include "lmtp-deliver/agent_options.h"
 #include "lmtp-deliver/delivery.h"
 #include "lmtp-deliver/session.h"
 #include "lmtp-deliver/usage.h"
