@@ -1,6 +1,6 @@
 /*
- * The connection engine from inside, for serve.c (workers, waiting, reload, stop) and
- * serve_accept.c (the accepting thread).
+ * The connection engine from inside, for serve.c (workers, waiting, reload, stop),
+ * serve_accept.c (the accepting thread) and serve_follow.c (where workers run).
  */
 #ifndef POSTERN_SERVE_ENGINE_H
 #define POSTERN_SERVE_ENGINE_H
@@ -74,6 +74,8 @@ bool serve_has_input(const struct client *client);
 bool serve_arm(struct serve *serve, struct client *client, int operation, uint32_t events);
 /* Wakes the clients whose time to wait is over. */
 void serve_wake_due(struct serve *serve);
+/* Moves the calling worker to the processor on which CLIENT's peer runs. */
+void serve_follow(const struct client *client);
 /* The accepting thread; ARGUMENT is the struct serve. */
 void *serve_accept_main(void *argument);
 
