@@ -20,6 +20,7 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -79,15 +80,22 @@ void metrics_register_histogram(struct metric_histogram *histogram)
 	pthread_mutex_unlock(&lock);
 }
 
+size_t metric_stripe(void)
+{
+	/* -1, if the kernel does not know, is a place as well. */
+	return (unsigned)sched_getcpu() % METRIC_STRIPES;
+}
+
 void metric_observe(struct metric_histogram *histogram, int64_t microseconds)
 {
+	struct metric_histogram_stripe *stripe = &histogram->stripes[metric_stripe()];
 	size_t bucket = 0;
 	if (microseconds < 0)
 		microseconds = 0;
 	while (bucket < METRIC_BUCKETS && microseconds > bounds_us[bucket])
 		bucket++;
-	atomic_fetch_add_explicit(&histogram->buckets[bucket], 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&histogram->sum_microseconds, (uint64_t)microseconds,
+	atomic_fetch_add_explicit(&stripe->buckets[bucket], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stripe->sum_microseconds, (uint64_t)microseconds,
 				  memory_order_relaxed);
 }
 
@@ -108,10 +116,30 @@ static void print_head(struct buf *out, const char *name, const char *help, cons
 static void print_metric(struct buf *out, struct metric *metric)
 {
 	long long value = atomic_load_explicit(&metric->value, memory_order_relaxed);
+	for (size_t i = 0; i < METRIC_STRIPES; i++)
+		value += atomic_load_explicit(&metric->added[i].value, memory_order_relaxed);
 	if (metric->labels != NULL && metric->labels[0] != '\0')
 		buf_printf(out, "%s{%s} %lld\n", metric->name, metric->labels, value);
 	else
 		buf_printf(out, "%s %lld\n", metric->name, value);
+}
+
+static uint64_t count_bucket(const struct metric_histogram *histogram, size_t bucket)
+{
+	uint64_t count = 0;
+	for (size_t i = 0; i < METRIC_STRIPES; i++)
+		count += atomic_load_explicit(&histogram->stripes[i].buckets[bucket],
+					      memory_order_relaxed);
+	return count;
+}
+
+static uint64_t sum_microseconds(const struct metric_histogram *histogram)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < METRIC_STRIPES; i++)
+		sum += atomic_load_explicit(&histogram->stripes[i].sum_microseconds,
+					    memory_order_relaxed);
+	return sum;
 }
 
 static void print_histogram(struct buf *out, struct metric_histogram *histogram)
@@ -121,11 +149,11 @@ static void print_histogram(struct buf *out, struct metric_histogram *histogram)
 	const char *open = labels[0] != '\0' ? "{" : "", *shut = labels[0] != '\0' ? "}" : "";
 	uint64_t count = 0;
 	for (size_t i = 0; i <= METRIC_BUCKETS; i++) {
-		count += atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
+		count += count_bucket(histogram, i);
 		buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %llu\n", histogram->name, labels, comma,
 			   bounds_text[i], (unsigned long long)count);
 	}
-	uint64_t sum = atomic_load_explicit(&histogram->sum_microseconds, memory_order_relaxed);
+	uint64_t sum = sum_microseconds(histogram);
 	buf_printf(out, "%s_sum%s%s%s %llu.%06llu\n", histogram->name, open, labels, shut,
 		   (unsigned long long)(sum / 1000000), (unsigned long long)(sum % 1000000));
 	buf_printf(out, "%s_count%s%s%s %llu\n", histogram->name, open, labels, shut,

@@ -9,6 +9,7 @@
 #include <check.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,39 @@ START_TEST(test_threads)
 }
 END_TEST
 
+/* Each processor counts in a place of its own; what is printed is the sum. */
+START_TEST(test_processors)
+{
+	cpu_set_t allowed, one;
+	int processors = 0;
+	char line[64];
+	struct buf out = BUF_INIT;
+	metrics_register(&found);
+	metrics_register_histogram(&times);
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &allowed))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		ck_assert_int_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+		ck_assert_uint_eq(metric_stripe(), (size_t)i % METRIC_STRIPES);
+		metric_add(&found, 1000);
+		metric_observe(&times, 1000000);
+		processors++;
+	}
+	ck_assert_int_eq(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+	metrics_print(&out);
+	snprintf(line, sizeof(line), "{result=\"found\"} %d000\n", processors);
+	ck_assert_ptr_nonnull(strstr(buf_str(&out), line));
+	snprintf(line, sizeof(line), "t_seconds_sum{map=\"m\"} %d.000000\n", processors);
+	ck_assert_ptr_nonnull(strstr(buf_str(&out), line));
+	snprintf(line, sizeof(line), "t_seconds_count{map=\"m\"} %d\n", processors);
+	ck_assert_ptr_nonnull(strstr(buf_str(&out), line));
+	buf_free(&out);
+}
+END_TEST
+
 static void request(const char *text, char *answer, size_t size)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET,
@@ -200,6 +234,7 @@ int main(void)
 	tcase_add_test(tcase, test_print);
 	tcase_add_test(tcase, test_histogram);
 	tcase_add_test(tcase, test_threads);
+	tcase_add_test(tcase, test_processors);
 	tcase_add_test(tcase, test_http);
 	tcase_add_test(tcase, test_shared_list);
 	suite_add_tcase(suite, tcase);
