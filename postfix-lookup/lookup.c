@@ -337,7 +337,7 @@ static bool decide(struct inquiry *inquiry, struct connection *connection, bool 
 	if (!named)
 		*result_r =
 			result_error(inquiry->err, RESULT_PERM, "a request is MAP, one space, KEY");
-	else if (strcmp(request->map, FLUSH) == 0)
+	else if (request->map_index == FLUSHES)
 		*result_r = flush(lookup, connection, request, inquiry->answer, inquiry->err);
 	else if (request->map_index == UNKNOWN_MAPS)
 		*result_r = result_error(inquiry->err, RESULT_PERM, "no map is called \"%s\"",
@@ -373,7 +373,7 @@ static bool serve_request(struct lookup *lookup, struct accounts *offline,
 	int64_t start = inquiry_begin(connection);
 	struct buf answer = BUF_SECRET;
 	struct request request;
-	struct error err = {""};
+	struct error err; /* mostly unused: emptied, not cleared */
 	bool named = request_parse(lookup, &request, payload, len);
 	struct inquiry inquiry = {.lookup = lookup,
 				  .offline = offline,
@@ -381,8 +381,10 @@ static bool serve_request(struct lookup *lookup, struct accounts *offline,
 				  .answer = &answer,
 				  .err = &err};
 	enum result result = RESULT_TEMP;
-	bool done = decide(&inquiry, connection, named, &result);
+	bool done;
 
+	err.text[0] = '\0';
+	done = decide(&inquiry, connection, named, &result);
 	if (done) {
 		log_request(lookup, &request, result, &err);
 		put_reply(out, result, &answer, &err);
