@@ -1,13 +1,14 @@
 /*
  * agent_handover - the pipe(8) agent as a client of the LMTP server
  *
- * The conversation is one write and one wait where the message fits a block:
+ * The conversation is one write and one wait, and as much for its end, where the message fits a block:
  *
  *   S: 220                 nobody there or another answer: the agent delivers by itself
  *   C: LHLO MAIL RCPT BDAT size LAST, and the block
  *   S: 250 each            a refused recipient has no reply to the last chunk (RFC 2033)
  *   C: QUIT                says that the reply came; until then the server takes the same message
  *                          for one whose reply was lost, and does not store it twice
+ *   S: 221
  *
  * Chunks carry the bytes as they are, without dots. The server takes the CR off a CRLF, which
  * pipe(8) means as it stands, so one more CR goes in front of such a CR.
@@ -48,6 +49,7 @@
 
 #define BLOCK_MAX   65536
 #define GREETING_MS 5000
+#define GOODBYE_MS  1000
 #define STALL_MS    600000 /* as Postfix waits for the reply to a message */
 #define REPLY_MAX   4096   /* bytes of one line */
 #define COMMAND_MAX (SMTP_LINE_MAX - 64)
@@ -134,21 +136,16 @@ static bool make_recipient(struct handover *handover, const struct settings *set
 
 /* The server */
 
-/* A connection to the first Unix socket of LISTEN, or -1. */
-static int open_socket(const char *listen)
+/* A connection to the Unix socket PATH, or -1. */
+static int open_socket(const char *path)
 {
 	static const struct timeval patience = {.tv_sec = GREETING_MS / 1000};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char name[512];
 	int fd;
 
-	do
-		if (!conf_next_word(&listen, name, sizeof(name)))
-			return -1;
-	while (name[0] != '/');
-	if (strlen(name) >= sizeof(address.sun_path))
+	if (strlen(path) >= sizeof(address.sun_path))
 		return -1;
-	memcpy(address.sun_path, name, strlen(name) + 1);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
@@ -158,6 +155,18 @@ static int open_socket(const char *listen)
 		return fd;
 	(void)close(fd);
 	return -1;
+}
+
+/* A connection to the first Unix socket of LISTEN that can be reached, or -1. */
+static int open_server(const char *listen)
+{
+	char name[512];
+	int fd = -1;
+
+	while (fd < 0 && conf_next_word(&listen, name, sizeof(name)))
+		if (name[0] == '/')
+			fd = open_socket(name);
+	return fd;
 }
 
 /*
@@ -406,6 +415,19 @@ static bool converse(struct handover *handover, const struct agent_options *opti
 	return !given_back;
 }
 
+/*
+ * The answer tells that the server has heard that we have its reply, so that the same message, sent
+ * once more on purpose, is one more. Whatever it is, the outcome stands.
+ */
+static void say_goodbye(struct handover *handover)
+{
+	const char *text;
+
+	if (handover->code == 250 &&
+	    io_write(handover->fd, "QUIT\r\n", 6, deadline_in(GOODBYE_MS)) == IO_OK)
+		(void)(next_reply(handover, GOODBYE_MS, &text) == 221);
+}
+
 static bool can_be_said(const struct settings *settings, const struct agent_options *options)
 {
 	return !settings->lmtp.received && !settings->lmtp.expand_aliases && !options->message &&
@@ -423,15 +445,12 @@ bool agent_hand_over(const struct agent_options *options, pid_t parent, int *sta
 	defer(&handover, "4.3.0", "not delivered");
 	if (settings_load(options->file, &settings, NULL, NULL) == RESULT_FOUND &&
 	    can_be_said(&settings, options) && make_recipient(&handover, &settings, options))
-		handover.fd = open_socket(settings.lmtp.listen);
+		handover.fd = open_server(settings.lmtp.listen);
 	if (handover.fd >= 0 && next_reply(&handover, GREETING_MS, &text) == 220 &&
 	    agent_die_with_parent(parent))
 		done = converse(&handover, options);
 	if (done) {
-		/* Nothing is waited for: what counts was said. */
-		if (io_write(handover.fd, "QUIT\r\n", 6, deadline_in(0)) != IO_OK) {
-			/* It does not matter then. */
-		}
+		say_goodbye(&handover);
 		*status_r = agent_finish(handover.code, handover.status, handover.text.text);
 		if (!handover.is_last)
 			agent_drain();

@@ -9,6 +9,7 @@
 #endif
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/account_usage.h"
@@ -52,6 +53,16 @@ static enum result state_check(void *state, struct error *err)
 	return result;
 }
 
+/* The agent runs as [mail] owner, and must be able to reach the server. */
+static const char *owner_user_name(const struct settings *settings)
+{
+	static char user[64];
+
+	(void)snprintf(user, sizeof(user), "%.*s", (int)strcspn(settings->mail.owner, ":"),
+		       settings->mail.owner);
+	return user;
+}
+
 static enum result plan(const struct settings *settings, struct daemon_plan *plan_r,
 			struct error *err)
 {
@@ -60,7 +71,8 @@ static enum result plan(const struct settings *settings, struct daemon_plan *pla
 	plan_r->listeners[plan_r->listener_count++] = (struct daemon_listener){
 		.endpoints = settings->lmtp.listen,
 		.mode = {.mode = (mode_t)settings->lmtp.socket_mode,
-			 .group = settings->lmtp.socket_group},
+			 .group = settings->lmtp.socket_group,
+			 .owner = owner_user_name(settings)},
 		.service = &session_service,
 	};
 	plan_r->user = settings->mail.owner;

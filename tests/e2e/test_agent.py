@@ -1,7 +1,12 @@
-"""The pipe(8) agent behind a real Postfix, called with the command lines of other agents."""
+"""
+The pipe(8) agent behind a real Postfix, called with the command lines of other agents; alone, and
+with a server that it hands the messages over to.
+"""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 
 from rig.dialogue import send
@@ -62,6 +67,9 @@ LINE = b"x" * 78 + b"\r\n"
 BIG = b"Subject: big\r\n\r\n" + LINE * (20 * 1024 * 1024 // len(LINE))
 
 
+DOTS = b"X: dots\r\n\r\n.\r\n..\r\n.x\r\n\r\n.\r\nQUIT\r\nBDAT 5 LAST\r\n"
+
+
 def wrapper(folder, host_config):
     """The agent as the site has it, with its configuration where it looks by itself."""
     path = os.path.join(folder, "agent")
@@ -78,10 +86,10 @@ def wrapper(folder, host_config):
 
 
 class AgentHost(Host):
-    """No daemon of ours at all: Postfix, the agent, the database."""
+    """No daemon of ours but, if SERVED, the LMTP server: Postfix, the agent, the database."""
 
-    def __init__(self, driver="sqlite", settings=None):
-        super().__init__(driver, "4.x", main=MAIN, daemons=(), settings={
+    def __init__(self, driver="sqlite", settings=None, served=False):
+        super().__init__(driver, "4.x", main=MAIN, daemons=("lmtp",) if served else (), settings={
             "address": {"default_domain": "example.com"},
             "lmtp": {"folders": "create"}, **(settings or {})},
             master=MASTER.format(owner=OWNER, agent="{agent}"))
@@ -99,6 +107,10 @@ class AgentHost(Host):
     def send(self, recipient, body=b"Subject: x\r\n\r\nbody\r\n", sender=SENDER):
         send(self.postfix.smtp_port, sender, [recipient], body)
 
+    def handed_over(self):
+        """How many messages the server has stored."""
+        return self.daemons["lmtp"].log().count(" delivered queue-id=")
+
     def one(self, address, folder=""):
         """The one message there."""
         wait_for(f"mail for {address} {folder}", lambda: self.messages(address, folder))
@@ -112,8 +124,8 @@ def head(recipient, sender=SENDER):
     return f"Return-Path: <{sender}>\nDelivered-To: {recipient}\nReceived: from ".encode()
 
 
-def check_forms(driver):
-    with AgentHost(driver) as host:
+def check_forms(driver, served=False):
+    with AgentHost(driver, served=served) as host:
         for recipient in ("alice+lists@example.com", "alice@example.com", "heidi@example.com",
                           "heidi+News.2026@example.com", "o'brien+x@example.com",
                           "erin@example.org", "frank+box@example.org", "frank@example.org",
@@ -138,6 +150,8 @@ def check_forms(driver):
             data = host.one(address, folder)
             assert data.startswith(start), (address, folder, data[:300])
             assert data.endswith(b"\n\nbody\n"), data
+        if served:  # all but the four with a folder behind -m
+            assert host.handed_over() == 5, host.daemons["lmtp"].log()
 
 
 def test_forms_with_sqlite():
@@ -148,15 +162,32 @@ def test_forms_with_mariadb():
     check_forms("mysql")
 
 
-def test_null_sender_and_size():
-    with AgentHost() as host:
+def test_forms_handed_over_with_sqlite():
+    check_forms("sqlite", served=True)
+
+
+def test_forms_handed_over_with_mariadb():
+    check_forms("mysql", served=True)
+
+
+def check_null_sender_and_size(served):
+    with AgentHost(served=served) as host:
         host.send("heidi@example.com", sender="")
         assert host.one("heidi@example.com").startswith(
             head("heidi@example.com", sender="")), "null sender"
         host.send("frank@example.org", BIG)
         data = host.one("frank@example.org")
         assert data.endswith(BIG.split(b"\r\n", 1)[1].replace(b"\r\n", b"\n")), len(data)
+        host.send("erin@example.org", DOTS)
+        assert host.one("erin@example.org").endswith(DOTS.replace(b"\r\n", b"\n")[10:])
         host.postfix.wait_empty()
+        if served:
+            assert host.handed_over() == 3, host.daemons["lmtp"].log()
+
+
+def test_null_sender_and_size():
+    check_null_sender_and_size(False)
+    check_null_sender_and_size(True)
 
 
 def outcome(host, recipient, wanted):
@@ -174,8 +205,9 @@ def outcome(host, recipient, wanted):
     return lines[0]
 
 
-def test_refusals():
-    with AgentHost(settings={"lmtp": {"quota_full": "reject", "max_size": "100K"}}) as host:
+def check_refusals(served):
+    with AgentHost(settings={"lmtp": {"quota_full": "reject", "max_size": "100K"}},
+                   served=served) as host:
         for unknown in ("nobody@example.com", "nobody+x@example.org"):
             assert "status=bounced" in outcome(host, unknown, "dsn=5.1.1")
         host.sql("UPDATE mailbox SET quota = 10 WHERE username = 'erin@example.org'")
@@ -183,10 +215,22 @@ def test_refusals():
         host.send("frank@example.org", b"Subject: big\r\n\r\n" + b"x\r\n" * 100000)
         wait_for("a bounce", lambda: "dsn=5.3.4, status=bounced" in host.postfix.log())
         assert not host.messages("frank@example.org") and not host.messages("erin@example.org")
+        if served:
+            assert "refused " in host.daemons["lmtp"].log()
+
+
+def test_refusals():
+    check_refusals(False)
+    check_refusals(True)
 
 
 def test_trouble_is_never_a_bounce():
-    with AgentHost() as host:
+    check_trouble(False)
+    check_trouble(True)
+
+
+def check_trouble(served):
+    with AgentHost(served=served) as host:
         host.stop_database()
         assert "dsn=4.3.0" in outcome(host, "frank@example.org", "status=deferred")
         host.start_database()
@@ -252,3 +296,66 @@ def test_init_as_parent():
             stdout=subprocess.PIPE, check=False)
         assert done.returncode == 0, done
         assert len(host.messages("frank@example.org")) == 1
+
+
+def test_server_comes_and_goes():
+    """Nobody may notice: stopped, out of reach, hung, back again."""
+    with AgentHost(served=True) as host:
+        daemon, path = host.daemons["lmtp"], os.path.join(host.sockets, "lmtp")
+        count = 0
+
+        def deliver(by_server):
+            nonlocal count
+            before = host.handed_over()
+            host.send("frank@example.org")
+            host.postfix.wait_empty()
+            count += 1
+            assert len(host.messages("frank@example.org")) == count
+            assert host.handed_over() == before + by_server
+        deliver(True)
+        os.chmod(path, 0o660)  # as it is by default: the owner of the mail may
+        deliver(True)
+        os.chown(path, 0, 0)
+        os.chmod(path, 0o600)
+        deliver(False)
+        os.chmod(path, 0o666)
+        deliver(True)
+        daemon.signal(signal.SIGSTOP)
+        deliver(False)
+        daemon.signal(signal.SIGCONT)
+        deliver(True)
+        assert daemon.stop() == 0
+        deliver(False)
+        daemon.start()
+        deliver(True)
+        daemon.kill()  # its socket stays
+        deliver(False)
+        assert "status=deferred" not in host.postfix.log()
+
+
+def bytes_read(pid):
+    with open(f"/proc/{pid}/io", encoding="ascii") as counters:
+        return int(counters.readline().split()[1])
+
+
+def test_server_killed_before_its_reply():
+    """The message is in the server's hands, and nobody knows what became of it: deferred."""
+    with AgentHost(settings={"database": {"query_timeout": "60s"}}, served=True) as host:
+        with contextlib.closing(sqlite3.connect(host.sqlite_path)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            host.send("frank@example.org", b"Subject: x\r\n\r\n" + LINE * 700)
+            wait_for("the agent", lambda: os.path.exists(f"{host.folder}/agent.pid"))
+            with open(f"{host.folder}/agent.pid", encoding="ascii") as file:
+                pid = int(file.read())
+            # It reads the message only when the server has greeted.
+            wait_for("the message to be read", lambda: bytes_read(pid) > 56000 and waits(pid))
+            host.daemons["lmtp"].kill()
+            wait_for("a deferral", lambda: "status=deferred (the LMTP server has gone away"
+                     in host.postfix.log() or "LMTP server has gone away" in host.postfix.log())
+            assert "dsn=4.3.0" in host.postfix.log()
+            assert not host.messages("frank@example.org")
+            lock.rollback()
+        host.daemons["lmtp"].start()
+        host.postfix.wait_empty()
+        assert len(host.messages("frank@example.org")) == 1
+        assert host.handed_over() == 1, host.daemons["lmtp"].log()

@@ -954,8 +954,10 @@ START_TEST(test_server_killed)
 	/* Its socket is there still, and nobody behind it. */
 	deliver("alice@example.com", 0, "info: delivered ");
 	server_start();
-	deliver("alice@example.com", 0, "");
-	ck_assert_int_eq(count_files("alice/new"), 2);
+	/* The same message once more is one more: the server knows that its reply has come. */
+	for (int i = 0; i < 10; i++)
+		deliver("alice@example.com", 0, "");
+	ck_assert_int_eq(count_files("alice/new"), 11);
 }
 END_TEST
 
