@@ -23,6 +23,7 @@
 #include "postfix-lookup/database.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@
 struct handle {
 	struct accounts *accounts;
 	struct handle *next; /* database.idle */
+	int processor;       /* where it was used last: there the server's thread is, too */
 	uint64_t events[];   /* of each host, as told before */
 };
 
@@ -308,15 +310,29 @@ static void go_away(struct database *database, enum result result, const struct 
 
 /* Asking */
 
+/* Under the lock: the one used last, best on this processor. NULL: none is idle. */
+static struct handle *idle_take(struct database *database)
+{
+	int here = sched_getcpu();
+	struct handle **link = &database->idle, *handle;
+
+	while (*link && (*link)->processor != here)
+		link = &(*link)->next;
+	if (!*link)
+		link = &database->idle;
+	handle = *link;
+	if (handle)
+		*link = handle->next;
+	return handle;
+}
+
 static struct handle *handle_take(struct database *database, struct error *err)
 {
 	struct handle *handle;
 
 	pthread_mutex_lock(&database->lock);
-	handle = database->idle;
-	if (handle)
-		database->idle = handle->next;
-	else
+	handle = idle_take(database);
+	if (!handle)
 		database->open++;
 	pthread_mutex_unlock(&database->lock);
 	if (handle)
@@ -337,6 +353,7 @@ static struct handle *handle_take(struct database *database, struct error *err)
 static void handle_return(struct database *database, struct handle *handle)
 {
 	pthread_mutex_lock(&database->lock);
+	handle->processor = sched_getcpu();
 	handle->next = database->idle;
 	database->idle = handle;
 	pthread_mutex_unlock(&database->lock);
