@@ -86,20 +86,46 @@ static void data_byte(struct smtp_data *data, struct buf *out, char c)
 	}
 }
 
-/* Bytes at DATA that go out unchanged from within a line: everything up to the next CR. */
-static size_t data_run(struct smtp_data *data, const char *at, size_t len, struct buf *out)
+/* Adds to OUT what there is room for at ROOM, which is NULL when memory ran out. */
+static char *add_run(char *room, const char *run, size_t len)
 {
-	const char *cr = memchr(at, '\r', len);
-	size_t run = cr != NULL ? (size_t)(cr - at) : len;
+	return room != NULL ? (char *)memcpy(room, run, len) + len : NULL;
+}
 
-	if ((data->state & ~DATA_LAST_CR) != DATA_TEXT || (data->state & DATA_LAST_CR) != 0)
-		return 0;
-	buf_append(out, at, run);
-	data->body_size += run;
-	data->virtual_size += run;
-	for (size_t i = 0; i < run; i++)
-		data->virtual_size += at[i] == '\n';
-	return run;
+/*
+ * Whole lines, and the last one as far as it is known not to end: all but dots at the start of a
+ * line, and CRs at the end of DATA. Returns the bytes taken. A message is nothing but lines, so
+ * this decides how fast it is read: a line costs a memchr(3) and a memcpy(3).
+ */
+static size_t data_lines(struct smtp_data *data, const char *text, size_t len, struct buf *out)
+{
+	const char *at = text, *end = text + len;
+	char *room = buf_reserve(out, len), *begin = room;
+	uint64_t written = 0, bare = 0;
+
+	while (at < end &&
+	       (data->state == DATA_TEXT || (data->state == DATA_START && *at != '.'))) {
+		const char *lf = memchr(at, '\n', (size_t)(end - at)), *stop = lf ? lf : end;
+		bool crlf = lf != NULL && lf > at && lf[-1] == '\r';
+
+		if (crlf)
+			stop--;
+		while (lf == NULL && stop > at && stop[-1] == '\r')
+			stop--;
+		if (lf == NULL && stop == at)
+			break;
+		room = add_run(room, at, (size_t)(stop - at));
+		room = add_run(room, "\n", lf != NULL);
+		written += (size_t)(stop - at) + (lf != NULL);
+		bare += lf != NULL && !(crlf && stop > at && stop[-1] == '\r');
+		data->state = crlf ? DATA_START : DATA_TEXT;
+		at = lf ? lf + 1 : stop;
+	}
+	if (room != NULL)
+		buf_added(out, (size_t)(room - begin));
+	data->body_size += written;
+	data->virtual_size += written + bare;
+	return (size_t)(at - text);
 }
 
 enum parse smtp_data_parse(struct smtp_data *data_state, const char *data, size_t len,
@@ -108,13 +134,13 @@ enum parse smtp_data_parse(struct smtp_data *data_state, const char *data, size_
 	size_t at = 0;
 
 	while (at < len && (data_state->state & ~DATA_LAST_CR) != DATA_END) {
-		size_t run = data_run(data_state, data + at, len - at, out);
+		size_t taken = data_lines(data_state, data + at, len - at, out);
 
-		if (run == 0) {
+		if (taken == 0) {
 			data_byte(data_state, out, data[at]);
-			run = 1;
+			taken = 1;
 		}
-		at += run;
+		at += taken;
 	}
 	*used_r = at;
 	return (data_state->state & ~DATA_LAST_CR) == DATA_END ? PARSE_OK : PARSE_MORE;

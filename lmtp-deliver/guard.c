@@ -29,8 +29,6 @@
 #include "common/deadline.h"
 
 #define GUARD_MAX 10000
-#define LANES     4
-#define PRIME     0x9e3779b97f4a7c15u
 
 struct entry {
 	struct guard_key key;
@@ -62,43 +60,20 @@ static void add(crypto_generichash_state *state, const void *data, size_t len)
 	(void)crypto_generichash_update(state, data, len);
 }
 
-static uint64_t mix(uint64_t sum, uint64_t word)
-{
-	sum = (sum ^ word) * PRIME;
-	return sum ^ sum >> 29;
-}
-
-/* Adds LEN bytes by their sum, in several lanes that the processor works on at the same time. */
-static void add_sum(crypto_generichash_state *state, const char *data, size_t len)
-{
-	uint64_t sums[LANES] = {1, 2, 3, 4}, words[LANES];
-	size_t at = 0;
-
-	for (; at + sizeof(words) <= len; at += sizeof(words)) {
-		memcpy(words, data + at, sizeof(words));
-		for (size_t i = 0; i < LANES; i++)
-			sums[i] = mix(sums[i], words[i]);
-	}
-	add(state, data + at, len - at);
-	add(state, sums, sizeof(sums));
-	add(state, &len, sizeof(len));
-}
-
 void guard_key_make(const struct envelope *envelope, const struct message *message,
 		    const struct recipient *recipient, struct guard_key *key_r)
 {
 	const char *id = envelope->queue_id && *envelope->queue_id ? envelope->queue_id
 								   : buf_str(&message->message_id);
-	struct maildir_part parts[MESSAGE_PARTS_MAX];
-	size_t count = message_parts(message, parts);
 	crypto_generichash_state state;
 
 	(void)crypto_generichash_init(&state, NULL, 0, sizeof(key_r->bytes));
 	add(&state, id, strlen(id));
 	add(&state, envelope->sender, strlen(envelope->sender));
 	add(&state, buf_str(&recipient->address), recipient->address.len);
-	for (size_t i = 0; i < count; i++)
-		add_sum(&state, parts[i].data, parts[i].len);
+	add(&state, &message->size, sizeof(message->size));
+	add(&state, message->sum.lanes, sizeof(message->sum.lanes));
+	add(&state, message->sum.rest, message->sum.rest_len);
 	(void)crypto_generichash_final(&state, key_r->bytes, sizeof(key_r->bytes));
 }
 

@@ -33,15 +33,23 @@ void message_init(struct message *message, const char *spool)
 
 void message_free(struct message *message)
 {
+	message_reset(message);
+	buf_free(&message->head);
+}
+
+void message_reset(struct message *message)
+{
+	struct message next = {.spool = message->spool, .head = message->head, .fd = -1};
+
 	if (message->tail)
 		(void)munmap(message->tail, message->size - message->head.len);
 	if (message->fd >= 0)
 		(void)close(message->fd);
-	buf_free(&message->head);
 	buf_free(&message->message_id);
 	buf_free(&message->delivered_to);
 	buf_free(&message->original_to);
-	*message = (struct message){.fd = -1};
+	buf_reset(&next.head);
+	*message = next;
 }
 
 static int spool_open(const char *directory)
@@ -79,8 +87,46 @@ static enum result spool_add(struct message *message, const char *data, size_t l
 			    message->spool, strerror(errno));
 }
 
-enum result message_add(struct message *message, const void *data, size_t len, bool *no_space_r,
-			struct error *err)
+/* Each step can be undone, so no difference is lost; and any processor does it in a few cycles. */
+static void sum_blocks(struct message_sum *sum, const char *data, size_t len)
+{
+	uint64_t lanes[MESSAGE_SUM_LANES], words[MESSAGE_SUM_LANES];
+
+	memcpy(lanes, sum->lanes, sizeof(lanes));
+	for (size_t at = 0; at < len; at += sizeof(words)) {
+		memcpy(words, data + at, sizeof(words));
+		for (size_t i = 0; i < MESSAGE_SUM_LANES; i++) {
+			lanes[i] ^= words[i];
+			lanes[i] += lanes[i] << 21;
+			lanes[i] ^= lanes[i] >> 29;
+		}
+	}
+	memcpy(sum->lanes, lanes, sizeof(lanes));
+}
+
+/* In lanes that the processor works on at the same time, and while the bytes are in its cache. */
+static void sum_add(struct message_sum *sum, const char *data, size_t len)
+{
+	size_t whole, fill = sizeof(sum->rest) - sum->rest_len;
+
+	if (sum->rest_len > 0 || len < fill) {
+		fill = len < fill ? len : fill;
+		memcpy(sum->rest + sum->rest_len, data, fill);
+		sum->rest_len += fill;
+		if (sum->rest_len < sizeof(sum->rest))
+			return;
+		sum_blocks(sum, sum->rest, sizeof(sum->rest));
+		data += fill;
+		len -= fill;
+	}
+	whole = len - len % sizeof(sum->rest);
+	sum_blocks(sum, data, whole);
+	sum->rest_len = len - whole;
+	memcpy(sum->rest, data + whole, sum->rest_len);
+}
+
+enum result message_add_counted(struct message *message, const void *data, size_t len,
+				uint64_t virtual_size, bool *no_space_r, struct error *err)
 {
 	size_t room = MESSAGE_MEMORY_MAX - message->head.len;
 	size_t now = len < room ? len : room;
@@ -92,10 +138,19 @@ enum result message_add(struct message *message, const void *data, size_t len, b
 	if (!buf_ok(&message->head))
 		return result_error(err, RESULT_TEMP, "out of memory for a message");
 	message->size += len;
-	message->virtual_size += maildir_virtual_size(data, len, &message->last_was_cr);
+	message->virtual_size += virtual_size;
+	sum_add(&message->sum, data, len);
 	if (now == len)
 		return RESULT_FOUND;
 	return spool_add(message, (const char *)data + now, len - now, no_space_r, err);
+}
+
+enum result message_add(struct message *message, const void *data, size_t len, bool *no_space_r,
+			struct error *err)
+{
+	uint64_t virtual_size = maildir_virtual_size(data, len, &message->last_was_cr);
+
+	return message_add_counted(message, data, len, virtual_size, no_space_r, err);
 }
 
 /*

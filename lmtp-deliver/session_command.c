@@ -30,8 +30,7 @@ void session_reset(struct session *session)
 	session->chunking = false;
 	session->chunk = (struct smtp_chunk){0};
 	session->outcome = (struct outcome){0};
-	message_free(&session->message);
-	message_init(&session->message, session->settings->mail.base);
+	message_reset(&session->message);
 	buf_reset(&session->sender);
 }
 

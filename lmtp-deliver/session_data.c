@@ -25,8 +25,11 @@
 
 #define DATA_PROGRESS 4096
 
-/* Takes one piece of the body; the outcome's code stays 0 as long as nothing is wrong. */
-static void take_body(struct session *session, const struct buf *piece)
+/*
+ * Takes one piece of the body, VIRTUAL_SIZE bytes with every LF as CRLF. The outcome's code stays 0
+ * as long as nothing is wrong.
+ */
+static void take_body(struct session *session, const struct buf *piece, uint64_t virtual_size)
 {
 	struct outcome *outcome = &session->outcome;
 	struct error err = {0};
@@ -38,8 +41,8 @@ static void take_body(struct session *session, const struct buf *piece)
 	if (!ok)
 		error_set(&err, "out of memory for a message");
 	else
-		ok = message_add(&session->message, piece->data, piece->len, &no_space, &err) ==
-		     RESULT_FOUND;
+		ok = message_add_counted(&session->message, piece->data, piece->len, virtual_size,
+					 &no_space, &err) == RESULT_FOUND;
 	if (!ok) {
 		log_error("message not taken peer=%s from=<%s> reason=<%s>",
 			  session->connection->peer, buf_str(&session->sender), err.text);
@@ -49,8 +52,7 @@ static void take_body(struct session *session, const struct buf *piece)
 		outcome_set(outcome, 552, "5.3.4", "the message is too big");
 	}
 	if (outcome->code != 0) { /* the rest is read and dropped */
-		message_free(&session->message);
-		message_init(&session->message, session->settings->mail.base);
+		message_reset(&session->message);
 	}
 }
 
@@ -79,11 +81,12 @@ static bool receive_data(struct session *session)
 	bool more = true;
 
 	while (more) {
+		uint64_t before = data.virtual_size;
 		size_t used;
 
 		more = smtp_data_parse(&data, in->data, in->len, &piece, &used) != PARSE_OK;
 		buf_consume(in, used);
-		take_body(session, &piece);
+		take_body(session, &piece, data.virtual_size - before);
 		buf_reset(&piece);
 		made_progress(session, &progress, used);
 		if (more && !session_wait(session, progress.deadline, "the end of a message"))
@@ -91,6 +94,13 @@ static bool receive_data(struct session *session)
 	}
 	buf_free(&piece);
 	return !more;
+}
+
+/* Of a chunk, whose bytes nobody has counted. */
+static void take_chunk(struct session *session, const struct buf *piece)
+{
+	take_body(session, piece,
+		  maildir_virtual_size(piece->data, piece->len, &session->message.last_was_cr));
 }
 
 /* Reads LEFT bytes. False: the session is over and nothing may be stored. */
@@ -105,7 +115,7 @@ static bool receive_chunk(struct session *session, uint64_t left)
 
 		if (session->outcome.code == 0)
 			smtp_chunk_parse(&session->chunk, in->data, len, &piece);
-		take_body(session, &piece);
+		take_chunk(session, &piece);
 		buf_reset(&piece);
 		buf_consume(in, len);
 		left -= len;
@@ -256,7 +266,7 @@ bool session_bdat(struct session *session, const char *argument, size_t len)
 	}
 	smtp_chunk_end(&session->chunk, &rest);
 	if (rest.len > 0 || !buf_ok(&rest))
-		take_body(session, &rest);
+		take_chunk(session, &rest);
 	buf_free(&rest);
 	return finish_message(session);
 }

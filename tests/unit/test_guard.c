@@ -54,6 +54,38 @@ static void refill(const char *text)
 	fill(text);
 }
 
+/* Each byte counts, and how they came does not. */
+START_TEST(test_content)
+{
+	char text[201] = "Message-ID: <1@example.com>\n\n";
+	struct error err = {0};
+	struct guard_key first, other;
+	size_t len = strlen(text);
+	bool no_space;
+
+	memset(text + len, 'x', sizeof(text) - 1 - len);
+	refill(text);
+	first = key();
+	for (size_t cut = 0; cut < sizeof(text); cut++) {
+		message_reset(&message);
+		ck_assert_int_eq(message_add(&message, text, cut, &no_space, &err), RESULT_FOUND);
+		for (size_t i = cut; i < sizeof(text) - 1; i++)
+			ck_assert_int_eq(message_add(&message, text + i, 1, &no_space, &err),
+					 RESULT_FOUND);
+		ck_assert_int_eq(message_finish(&message, &err), RESULT_FOUND);
+		other = key();
+		ck_assert_mem_eq(&other, &first, sizeof(first));
+	}
+	for (size_t i = len; i < sizeof(text) - 1; i++) {
+		text[i] ^= 1;
+		refill(text);
+		other = key();
+		ck_assert_mem_ne(&other, &first, sizeof(first));
+		text[i] ^= 1;
+	}
+}
+END_TEST
+
 START_TEST(test_same_message)
 {
 	struct guard_key first = key(), other;
@@ -160,6 +192,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, test_same_message);
+	tcase_add_test(tcase, test_content);
 	tcase_add_test(tcase, test_without_queue_id);
 	tcase_add_test(tcase, test_holds_until_confirmed);
 	tcase_add_test(tcase, test_forgets_in_time);
