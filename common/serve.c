@@ -57,7 +57,6 @@
 #define READ_BYTES       4096
 #define WAIT_STEP_MS     20   /* how exactly a drain meets the end of a wait */
 #define FIRST_REQUEST_MS 1000 /* in which whoever has connected speaks */
-#define FOLLOW_MS        4    /* between looks: one costs as much as a request */
 
 static _Thread_local struct serve *current;
 
@@ -190,15 +189,6 @@ static enum io_result client_read(struct serve *serve, struct client *client, bo
 	return io_read_now(connection->fd, &connection->in, READ_BYTES);
 }
 
-/* As exact as the kernel's tick, for much less. */
-static int64_t coarse_now_ms(void)
-{
-	struct timespec now;
-	/* Cannot fail: the clock exists. */
-	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Requests of CLIENT as long as they come; RESUMED: it has waited with one. */
 static enum serve_next client_turn(struct worker *worker, struct client *client, bool resumed)
 {
@@ -212,12 +202,8 @@ static enum serve_next client_turn(struct worker *worker, struct client *client,
 		next = call_handler(worker, client);
 	if (next != SERVE_PARK)
 		return next;
-	int64_t followed_ms = coarse_now_ms();
 	for (bool hot = resumed;; hot = true) {
-		if (coarse_now_ms() - followed_ms >= FOLLOW_MS) {
-			serve_follow(client);
-			followed_ms = coarse_now_ms();
-		}
+		serve_follow(client);
 		switch (client_read(serve, client, hot)) {
 		case IO_OK:
 			worker_refresh(worker);

@@ -27,6 +27,8 @@ struct client {
 	_Atomic int64_t parked_ms;     /* since when; 0: a worker owns it */
 	_Atomic bool partial;          /* parked with the beginning of a request */
 	_Atomic bool greeted;          /* a worker has had it */
+	unsigned turns;                /* since followed_ms */
+	int64_t followed_ms;           /* when serve_follow() last looked */
 	_Atomic int turn;              /* enum turn */
 	_Atomic int64_t wait_until_ms; /* while TURN_WAITING */
 };
@@ -75,7 +77,9 @@ bool serve_arm(struct serve *serve, struct client *client, int operation, uint32
 /* Wakes the clients whose time to wait is over. */
 void serve_wake_due(struct serve *serve);
 /* Moves the calling worker to the processor on which CLIENT's peer runs. */
-void serve_follow(const struct client *client);
+void serve_follow_now(const struct client *client);
+/* The same before each turn, but not more often than pays. */
+void serve_follow(struct client *client);
 /* The accepting thread; ARGUMENT is the struct serve. */
 void *serve_accept_main(void *argument);
 

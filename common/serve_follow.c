@@ -28,12 +28,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/serve_engine.h"
 
 #define PROCESSOR_FIELD 39 /* of /proc/PID/stat, proc(5) */
+#define FOLLOW_MS       4  /* between looks, and so many requests: */
+#define FOLLOW_TURNS    16 /* one look costs as much as a request */
 
 /* The number in a field of /proc/PID/stat behind the second; -1: there is none. */
 static int stat_field(const char *stat, int field)
@@ -79,7 +82,7 @@ static int processor_of_client(const struct client *client)
 		       : -1;
 }
 
-void serve_follow(const struct client *client)
+void serve_follow_now(const struct client *client)
 {
 	int processor = processor_of_client(client);
 	cpu_set_t allowed, there;
@@ -93,4 +96,25 @@ void serve_follow(const struct client *client)
 	    sched_setaffinity(0, sizeof(allowed), &allowed) != 0)
 		log_error("a worker is bound to processor %d error=<%s>", processor,
 			  strerror(errno));
+}
+
+/* As exact as the kernel's tick, for much less. */
+static int64_t coarse_now_ms(void)
+{
+	struct timespec now;
+	/* Cannot fail: the clock exists. */
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void serve_follow(struct client *client)
+{
+	if (++client->turns < FOLLOW_TURNS)
+		return;
+	int64_t now = coarse_now_ms();
+	if (now - client->followed_ms < FOLLOW_MS)
+		return;
+	client->turns = 0;
+	client->followed_ms = now;
+	serve_follow_now(client);
 }

@@ -68,7 +68,7 @@ static int count_moves(const struct client *client, const cpu_set_t *all, int aw
 		cpu_set_t after;
 		ck_assert(bind_to(away));
 		ck_assert_int_eq(sched_setaffinity(0, sizeof(*all), all), 0);
-		serve_follow(client);
+		serve_follow_now(client);
 		moves += sched_getcpu() == there;
 		ck_assert_int_eq(sched_getaffinity(0, sizeof(after), &after), 0);
 		ck_assert(CPU_EQUAL(&after, all));
@@ -98,7 +98,7 @@ static void follow_client(int listener, struct sockaddr *address, socklen_t len,
 	/* The kernel may move a thread at any time; a machine with one processor moves nobody. */
 	ck_assert_int_ge(moves, ROUNDS / 2);
 	/* Nobody there any more: stay, and say nothing. */
-	serve_follow(&client);
+	serve_follow_now(&client);
 	close(client.connection.fd);
 }
 
