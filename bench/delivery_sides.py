@@ -390,7 +390,7 @@ def smtp_sources(target, addresses, messages, size, log, recipients=1, keep=True
                      "-s", "1", "-m", str(messages), "-l", str(size), "-r", str(recipients),
                      "-M", "client.elsewhere.test", "-f", SENDER, "-t", address, target],
                     stdin=subprocess.DEVNULL, stdout=complaints, stderr=complaints))
-            codes = [client.wait(300) for client in clients]
+            codes = sides.wait_all(clients, 300)
             seconds = time.monotonic() - start
             complaints.seek(0)
             said = complaints.read(2000).decode(errors="replace")

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -193,6 +194,19 @@ def null_server(folder, build, reply):
         process.wait()
 
 
+def wait_all(clients, seconds):
+    """
+    Their exit codes; who has not ended in time is killed. Popen.wait() with a time-out looks only
+    every 50 ms, which is much of a short run.
+    """
+    watchdog = threading.Timer(seconds, lambda: [client.kill() for client in clients])
+    watchdog.start()
+    try:
+        return [client.wait() for client in clients]
+    finally:
+        watchdog.cancel()
+
+
 def ask(config, table, key_files, folder):
     """
     One `postmap -q -` for each key file, all at once. Returns (seconds, processor seconds of the
@@ -209,7 +223,7 @@ def ask(config, table, key_files, folder):
                     clients.append(subprocess.Popen(
                         ["postmap", "-c", config, "-q", "-", table], stdin=source, stdout=sink,
                         stderr=log))
-            codes = [client.wait(600) for client in clients]
+            codes = wait_all(clients, 600)
             seconds = time.monotonic() - start
             log.seek(0)
             complaint = log.read(2000).decode(errors="replace")

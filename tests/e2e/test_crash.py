@@ -169,11 +169,17 @@ def test_killed_at_random_under_load():
         ended = threading.Event()
 
         def agents():
-            """Processes that share mailboxes with the daemon which is killed."""
+            """
+            Processes that share mailboxes with the daemon which is killed, and others that hand
+            their message over to it.
+            """
             number = 0
             while not ended.is_set():
                 number += 1
-                agent(host, f"agent.{number}", ACCOUNTS[number % 4], accounts[ACCOUNTS[number % 4]])
+                address = ACCOUNTS[number % 4]
+                agent(host, f"agent.{number}", address, accounts[address],
+                      alone=bool(choose.getrandbits(1)))
+        choose = random.Random(seed + 1)
         beside = threading.Thread(target=agents)
         beside.start()
         try:

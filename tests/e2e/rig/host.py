@@ -184,14 +184,26 @@ class Host(contextlib.AbstractContextManager):
         return os.path.join(self.folder, "postern.ini")
 
     def write_config(self):
-        with open(self.config_path, "w", encoding="utf-8") as out:
-            for section, values in self.sections.items():
+        self._write_config(self.config_path, self.sections)
+
+    def config_without_server(self):
+        """The path of the same configuration, but for an LMTP server that is not there."""
+        path = os.path.join(self.folder, "without-server.ini")
+        if not os.path.exists(path):
+            lmtp = dict(self.sections["lmtp"], listen=os.path.join(self.sockets, "nobody"))
+            self._write_config(path, dict(self.sections, lmtp=lmtp))
+        return path
+
+    @staticmethod
+    def _write_config(path, sections):
+        with open(path, "w", encoding="utf-8") as out:
+            for section, values in sections.items():
                 out.write(f"[{section}]\n")
                 for key, value in values.items():
                     quoted = f'"{value}"' if any(c in value for c in ";#") else value
                     out.write(f"{key} = {quoted}\n")
-        os.chmod(self.config_path, 0o600)
-        shutil.chown(self.config_path, OWNER, "nogroup")
+        os.chmod(path, 0o600)
+        shutil.chown(path, OWNER, "nogroup")
 
     def _sasl_environment(self):
         """A folder with the stock plugins and ours, because smtpd loads all it finds in one."""
