@@ -151,7 +151,7 @@ class Host(contextlib.AbstractContextManager):
     def dump(self):
         """Everything in the database, as SQL."""
         if self.driver == "sqlite":
-            return check(["sqlite3", self.sqlite_path, ".dump"])
+            return check(["sqlite3", "-cmd", ".timeout 10000", self.sqlite_path, ".dump"])
         return check([mariadb.program("mariadb-dump", "mysqldump"), "--no-defaults", "--user=root",
                       f"--socket={self.database.socket}", "--skip-comments", "mail"])
 
@@ -174,7 +174,7 @@ class Host(contextlib.AbstractContextManager):
     def sql(self, text):
         """Runs statements as the site's administrator would, outside our programs."""
         if self.driver == "sqlite":
-            return check(["sqlite3", self.sqlite_path], input=text)
+            return check(["sqlite3", "-cmd", ".timeout 10000", self.sqlite_path], input=text)
         return self.database.run(text, database="mail")
 
     # Files
