@@ -52,6 +52,7 @@ unit_tests = \
 	%D%/unit/test_session_bdat \
 	%D%/unit/test_session_login \
 	%D%/unit/test_agent \
+	%D%/unit/test_agent_handover \
 	%D%/unit/test_policy \
 	%D%/unit/test_limit \
 	%D%/unit/test_mailbox_quota \
@@ -132,9 +133,13 @@ lmtp_peer = %D%/unit/lmtp_peer.c %D%/unit/lmtp_peer.h $(mailhost)
 %C%_unit_test_session_login_SOURCES = %D%/unit/test_session_login.c $(lmtp_peer)
 %C%_unit_test_session_login_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_session_login_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
-%C%_unit_test_agent_SOURCES = %D%/unit/test_agent.c $(mailhost)
+agent_rig = %D%/unit/agent_rig.c %D%/unit/agent_rig.h $(mailhost)
+%C%_unit_test_agent_SOURCES = %D%/unit/test_agent.c $(agent_rig)
 %C%_unit_test_agent_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
 %C%_unit_test_agent_LDADD = lmtp-deliver/liblmtp.la $(CHECK_LIBS)
+%C%_unit_test_agent_handover_SOURCES = %D%/unit/test_agent_handover.c $(agent_rig)
+%C%_unit_test_agent_handover_LDFLAGS = $(AM_LDFLAGS) $(mailhost_wrap)
+%C%_unit_test_agent_handover_LDADD = $(%C%_unit_test_agent_LDADD)
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests) %D%/unit/test_postern.py %D%/unit/test_import_maps.py \
