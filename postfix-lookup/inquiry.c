@@ -20,6 +20,9 @@
 #include "postfix-lookup/gate.h"
 #include "postfix-lookup/stale.h"
 
+/* Whoever is inside may wait for one that hangs and then ask the next host. */
+#define WAIT_QUERIES 2
+
 /* A connection's, from its first request that is not answered from memory on. */
 struct pending {
 	struct waiter *waiter;
@@ -145,10 +148,11 @@ static bool inquire(struct inquiry *inquiry, struct waiter *waiter, enum result 
 		.ticket = lookup->cache ? cache_ticket(lookup->cache) : 0,
 		.shares = lookup->cache != NULL,
 	};
+	int64_t query_ms = lookup->settings->database.query_timeout;
 
 	while (!database_away(lookup->database)) {
-		switch (gate_enter(waiter, &question, lookup->settings->database.query_timeout,
-				   result_r, inquiry->answer, inquiry->err)) {
+		switch (gate_enter(waiter, &question, WAIT_QUERIES * query_ms, result_r,
+				   inquiry->answer, inquiry->err)) {
 		case GATE_OPEN:
 			if (ask(inquiry, waiter, question.ticket, result_r))
 				return true;

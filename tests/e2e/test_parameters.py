@@ -244,7 +244,7 @@ def test_passwords_for_other_hosts():
         mail(host, "one@remote.test")
         wait_for("a deferral", lambda: "log in first" in host.postfix.log())
         destination(host, isp.nexthop, "smtp_sasl_password", "isp:wrong")
-        wait_for("a refused login", lambda: isp.refused)
+        host.postfix.wait_flushing("a refused login", lambda: isp.refused)
         assert not isp.messages
         destination(host, isp.nexthop, "smtp_sasl_password", "isp:pass:word 1")
         settled(host)

@@ -151,17 +151,21 @@ class Postfix:
         found = re.search(r"in (\d+) Request", listing)
         return int(found.group(1)) if found else 1
 
-    def wait_empty(self, seconds=60.0):
+    def wait_flushing(self, what, condition, seconds=60.0):
+        """Waits, and has the queue tried again meanwhile: Postfix alone may take its time."""
         last_flush = [0.0]
 
-        def empty():
-            if self.queue_size() == 0:
+        def met():
+            if condition():
                 return True
             if time.monotonic() - last_flush[0] > 1.0:
                 last_flush[0] = time.monotonic()
                 self.flush()
             return False
-        wait_for("an empty queue", empty, seconds)
+        wait_for(what, met, seconds)
+
+    def wait_empty(self, seconds=60.0):
+        self.wait_flushing("an empty queue", lambda: self.queue_size() == 0, seconds)
 
     def map_query(self, table, key):
         """('ok', value), ('notfound', '') or ('error', stderr), as `postmap -q` sees it."""
