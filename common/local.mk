@@ -8,6 +8,7 @@ libpostern_base_la_SOURCES = \
 	%D%/result.c %D%/result.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/deadline.c %D%/deadline.h \
+	%D%/proc_stat.c %D%/proc_stat.h \
 	%D%/log.c %D%/log.h \
 	%D%/io.c %D%/io.h \
 	%D%/secret.c %D%/secret.h \

@@ -21,65 +21,33 @@
 #endif
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/log.h"
+#include "common/proc_stat.h"
 #include "common/serve_engine.h"
 
-#define PROCESSOR_FIELD 39 /* of /proc/PID/stat, proc(5) */
-#define FOLLOW_MS       4  /* between looks, and so many requests: */
-#define FOLLOW_TURNS    16 /* one look costs as much as a request */
+#define FOLLOW_MS    4  /* between looks, and so many requests: */
+#define FOLLOW_TURNS 16 /* one look costs as much as a request */
 
-/* The number in a field of /proc/PID/stat behind the second; -1: there is none. */
-static int stat_field(const char *stat, int field)
-{
-	/* The second, the name in parentheses, may hold anything. */
-	const char *at = strrchr(stat, ')');
-	char *end;
-	for (int i = 2; at != NULL && i < field; i++)
-		at = strchr(at + 1, ' ');
-	if (at == NULL)
-		return -1;
-	long number = strtol(at + 1, &end, 10);
-	return end == at + 1 || number < 0 || number > INT_MAX ? -1 : (int)number;
-}
-
-static int processor_of_process(pid_t pid)
-{
-	char path[32], stat[1024];
-	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	ssize_t len = read(fd, stat, sizeof(stat) - 1);
-	close(fd);
-	if (len <= 0)
-		return -1;
-	stat[len] = '\0';
-	return stat_field(stat, PROCESSOR_FIELD);
-}
-
+/* Or -1. */
 static int processor_of_client(const struct client *client)
 {
 	int fd = client->connection.fd, processor;
 	struct ucred peer;
 	socklen_t peer_len = sizeof(peer), processor_len = sizeof(processor);
-	if (client->connection.endpoint->is_unix)
-		return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) == 0 &&
-				       peer.pid > 0
-			       ? processor_of_process(peer.pid)
+	int64_t seen;
+	if (!client->connection.endpoint->is_unix)
+		return getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &processor, &processor_len) == 0
+			       ? processor
 			       : -1;
-	return getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &processor, &processor_len) == 0
-		       ? processor
-		       : -1;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) != 0 || peer.pid <= 0 ||
+	    !proc_stat_field(peer.pid, PROC_STAT_PROCESSOR, &seen) || seen >= CPU_SETSIZE)
+		return -1;
+	return (int)seen;
 }
 
 void serve_follow_now(const struct client *client)

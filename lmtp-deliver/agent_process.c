@@ -16,7 +16,10 @@
 #include "common/buf.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "common/proc_stat.h"
 #include "lmtp-deliver/agent_process.h"
+
+#define PF_EXITING 0x4 /* of the kernel */
 
 static void on_signal(int number)
 {
@@ -55,11 +58,20 @@ void agent_hold_signals(void)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* Who is killed closes its files first and is somebody's parent for a little longer. */
+static bool is_exiting(pid_t pid)
+{
+	int64_t flags;
+
+	return proc_stat_field(pid, PROC_STAT_FLAGS, &flags) && (flags & PF_EXITING);
+}
+
 bool agent_caller_is_gone(pid_t parent)
 {
 	struct pollfd said = {.fd = STDOUT_FILENO};
 
-	return getppid() != parent || (poll(&said, 1, 0) == 1 && (said.revents & POLLERR));
+	return getppid() != parent || is_exiting(parent) ||
+	       (poll(&said, 1, 0) == 1 && (said.revents & POLLERR));
 }
 
 bool agent_die_with_parent(pid_t parent)

@@ -25,6 +25,7 @@ unit_tests = \
 	%D%/unit/test_serve \
 	%D%/unit/test_serve_wait \
 	%D%/unit/test_serve_follow \
+	%D%/unit/test_proc_stat \
 	%D%/unit/test_daemon \
 	%D%/unit/test_sql \
 	%D%/unit/test_sql_mysql \
