@@ -166,13 +166,11 @@ static void agent_become_program(const char *const *argv)
 	_exit(127);
 }
 
-/* Feeds LEN bytes and reads the output until the program is gone. Returns its exit status. */
-int agent_run(const char *const *arguments, const char *message, size_t len)
+/* Starts the program; *IN_R is its input, *OUT_R its output, both the caller's. */
+static pid_t spawn(const char *const *arguments, int *in_r, int *out_r)
 {
 	const char *argv[AGENT_ARGUMENTS_MAX + 4];
-	int in[2], out[2], status;
-	size_t sent = 0, got = 0;
-	ssize_t now;
+	int in[2], out[2];
 	pid_t pid;
 
 	agent_command_line(argv, arguments);
@@ -188,15 +186,33 @@ int agent_run(const char *const *arguments, const char *message, size_t len)
 	ck_assert_int_gt(pid, 0);
 	(void)close(in[0]);
 	(void)close(out[1]);
-	while (sent < len && (now = write(in[1], message + sent, len - sent)) > 0)
+	*in_r = in[1];
+	*out_r = out[0];
+	return pid;
+}
+
+pid_t agent_start(int *in_r, int *out_r)
+{
+	return spawn((const char *const[]){"-f", "a@b", "-d", "alice@example.com", NULL}, in_r,
+		     out_r);
+}
+
+int agent_run(const char *const *arguments, const char *message, size_t len)
+{
+	int in, out, status;
+	size_t sent = 0, got = 0;
+	ssize_t now;
+	pid_t pid = spawn(arguments, &in, &out);
+
+	while (sent < len && (now = write(in, message + sent, len - sent)) > 0)
 		sent += (size_t)now;
-	(void)close(in[1]);
+	(void)close(in);
 	ck_assert_msg(sent == len, "%zu of %zu bytes read", sent, len);
 	while (got < sizeof(agent_output) - 1 &&
-	       (now = read(out[0], agent_output + got, sizeof(agent_output) - 1 - got)) > 0)
+	       (now = read(out, agent_output + got, sizeof(agent_output) - 1 - got)) > 0)
 		got += (size_t)now;
 	agent_output[got] = '\0';
-	(void)close(out[0]);
+	(void)close(out);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_msg(WIFEXITED(status), "signal %d: %s", WTERMSIG(status), agent_output);
 	return WEXITSTATUS(status);
@@ -259,32 +275,6 @@ void agent_assert_stored(const char *name, const char *data, size_t len)
 	ck_assert_msg((size_t)st.st_size == len && memcmp(content, data, len) == 0, "%s", content);
 	free(content);
 	ck_assert_int_eq(unlink(full), 0);
-}
-
-/* Starts the program; *IN_R is its input, *OUT_R its output, both the caller's. */
-pid_t agent_start(int *in_r, int *out_r)
-{
-	const char *argv[AGENT_ARGUMENTS_MAX + 4];
-	int in[2], out[2];
-	pid_t pid;
-
-	agent_command_line(argv,
-			   (const char *const[]){"-f", "a@b", "-d", "alice@example.com", NULL});
-	(void)signal(SIGPIPE, SIG_IGN);
-	ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
-	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
-	pid = fork();
-	if (pid == 0) {
-		(void)dup2(in[0], STDIN_FILENO);
-		(void)dup2(out[1], STDOUT_FILENO);
-		agent_become_program(argv);
-	}
-	ck_assert_int_gt(pid, 0);
-	(void)close(in[0]);
-	(void)close(out[1]);
-	*in_r = in[1];
-	*out_r = out[0];
-	return pid;
 }
 
 /* How often the server's log says WORD. */
