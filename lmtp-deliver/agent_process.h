@@ -3,9 +3,10 @@
  *
  * The end of standard input does not prove that the message is complete: if pipe(8) dies, it ends
  * as well. So the agent asks to be killed with its parent, and looks once more before it stores:
- * whether its parent is still the same, and whether anybody can read what it would say. The latter
- * also sees a parent that died before the first look (init as the parent means nothing, it may be
- * the caller), and one that is dying: it closes its descriptors some time before it counts as dead.
+ * whether its parent is still the same and not exiting, and whether anybody can read what it would
+ * say. Who dies closes its descriptors some time before it counts as dead: its flags in /proc tell
+ * that for sure, and nearly always that nobody reads, where /proc is hidden. The latter also sees a
+ * parent that died before the first look (init as the parent means nothing, it may be the caller).
  */
 #ifndef POSTERN_LMTP_AGENT_PROCESS_H
 #define POSTERN_LMTP_AGENT_PROCESS_H

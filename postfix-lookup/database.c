@@ -40,7 +40,7 @@
 struct handle {
 	struct accounts *accounts;
 	struct handle *next; /* database.idle */
-	int processor;       /* where it was used last: there the server's thread is, too */
+	int processor;       /* where it was used last */
 	uint64_t events[];   /* of each host, as told before */
 };
 
