@@ -31,6 +31,8 @@ def test_quickstart_twice_and_stop():
             for promised in ("235 ", "535 ", "553 ", "550 ", "alice@example.test", "bob@example.test",
                              "Subject: Hello"):
                 assert promised in first.stdout, f"{promised!r} is not in:\n{first.stdout}"
+            with open(os.path.join(folder, "postern.ini"), encoding="utf-8") as settings:
+                assert TOP not in settings.read(), "the clone may be closed to the helpers' user"
             passwords = re.findall(r"has the password (\S+)", first.stdout)
             assert len(passwords) == 2, first.stdout
             started = time.monotonic()
