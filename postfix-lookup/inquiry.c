@@ -248,8 +248,6 @@ bool inquiry_answer(struct inquiry *inquiry, struct connection *connection, enum
 	use_old = !collected && state == CACHE_FRESH && buf_ok(&old);
 	if (use_old) {
 		metric_add(&cache_hits, 1);
-		if (pending && pending->start_us > 0)
-			gate_withdraw(pending->waiter);
 	} else {
 		if (!collected && !fetch(inquiry, connection, result_r)) {
 			buf_free(&old);
@@ -281,8 +279,12 @@ void inquiry_set_waiting(struct connection *connection, int64_t start_us)
 {
 	struct pending *pending = connection->protocol;
 
-	if (pending)
-		pending->start_us = start_us;
+	if (!pending)
+		return;
+	/* Whatever has answered it, its place is not the next one's. */
+	if (start_us == 0 && pending->start_us > 0)
+		gate_withdraw(pending->waiter);
+	pending->start_us = start_us;
 }
 
 void inquiry_end(struct connection *connection)

@@ -43,7 +43,7 @@ bool inquiry_answer(struct inquiry *inquiry, struct connection *connection,
 
 /* When the request came (microseconds); for one that has waited, when it began to. */
 int64_t inquiry_begin(struct connection *connection);
-/* START_US of a request that must wait; 0 when it is answered. */
+/* START_US of a request that must wait; 0 when it is answered, and waits for nothing any more. */
 void inquiry_set_waiting(struct connection *connection, int64_t start_us);
 /* What a connection holds of all this; the service's .close. */
 void inquiry_end(struct connection *connection);

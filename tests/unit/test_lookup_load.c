@@ -575,6 +575,50 @@ START_TEST(reload_and_flush_under_load)
 }
 END_TEST
 
+static void *reload_main(void *argument)
+{
+	serve_reload(serve, argument);
+	return NULL;
+}
+
+/* What a request has waited for, on a map that is no more, is no answer to the next one. */
+START_TEST(a_map_ends_while_its_answer_is_awaited)
+{
+	static const char *const names[] = {"value"}, *const values[] = {"secret"};
+	struct deadline end = deadline_in(WAIT_MS);
+	struct settings *before;
+	void *state_before;
+	pthread_t reload;
+	int first, second;
+
+	start(CACHED "[map extra]\nquery = \"SELECT extra :key\"\n", "one");
+	sql_fake_row("SELECT extra", "x", 1, names, values, NULL);
+	sql_fake_hold(true);
+	first = dial();
+	put(first, "extra x");
+	wait_held(1);
+	second = dial();
+	put(second, "extra x");
+	age(); /* it has joined the first */
+	before = settings;
+	state_before = state;
+	settings = open_state(CACHED, "one", &state);
+	ck_assert_int_eq(pthread_create(&reload, NULL, reload_main, state), 0);
+	while (strncmp(ask("extra x"), "PERM ", 5) != 0 && !deadline_passed(end))
+		;
+	sql_fake_hold(false);
+	ck_assert_str_eq(get(first), "OK secret");
+	assert_prefix(get(second), "PERM ");
+	put(second, "virtual_alias_maps x@a.test");
+	ck_assert_str_eq(get(second), "OK y@b.test");
+	pthread_join(reload, NULL);
+	close_state(&before, &state_before);
+	close(first);
+	close(second);
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("lookup_load");
@@ -593,6 +637,7 @@ int main(void)
 	tcase_add_test(tests, one_of_two_hosts_down);
 	tcase_add_test(tests, flush_reaches_what_is_being_fetched);
 	tcase_add_test(tests, reload_and_flush_under_load);
+	tcase_add_test(tests, a_map_ends_while_its_answer_is_awaited);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
