@@ -212,8 +212,11 @@ static enum serve_next client_turn(struct worker *worker, struct client *client,
 				return next;
 			break;
 		case IO_AGAIN:
-			return serve->stopping && client->connection.in.len == 0 ? SERVE_CLOSE
-										 : SERVE_PARK;
+			if (!serve->stopping || client->connection.in.len > 0)
+				return SERVE_PARK;
+			/* Not to be closed over a request that comes just now. */
+			serve_shut_reading(client);
+			break;
 		default:
 			return SERVE_CLOSE;
 		}

@@ -167,5 +167,8 @@ void *serve_accept_main(void *argument)
 			sweep_at = deadline_now_ms() + step;
 		}
 	}
+	/* Who has connected by now may have asked already; not who waits for a greeting. */
+	for (size_t i = 0; i < count && !serve->config.service->greets; i++)
+		(void)accept_all(serve, &serve->config.endpoints[i]);
 	return NULL;
 }

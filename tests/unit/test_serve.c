@@ -647,6 +647,74 @@ START_TEST(test_load_reload)
 }
 END_TEST
 
+static _Atomic int unanswered; /* requests that were taken, and whose connection then ended */
+
+/* Asks again as soon as it is answered: a stop comes between. */
+static void *ask_on(void *argument)
+{
+	const struct rig *rig = argument;
+	char line[64];
+	int fd = dial(rig);
+	while (fd >= 0 && put(fd, "x\n")) {
+		if (get(fd, line, sizeof(line), WAIT_MS))
+			continue;
+		unanswered++;
+		break;
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Until its end a Unix socket either refuses a request, or it is answered. */
+START_TEST(test_stop_answers_what_it_took)
+{
+	for (int round = 0; round < 100; round++) {
+		static struct shared shared = {.number = 1};
+		struct rig rig;
+		pthread_t threads[LOADERS];
+		rig_start(&rig, &(struct serve_config){.service = &echo_service,
+						       .workers = 1 + (size_t)round % 6,
+						       .max_connections = 100,
+						       .state = &shared});
+		for (int i = 0; i < LOADERS; i++)
+			ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_on, &rig), 0);
+		struct deadline deadline = deadline_in(WAIT_MS);
+		while (serve_connections(rig.serve) < LOADERS && !deadline_passed(deadline))
+			poll(NULL, 0, 1);
+		serve_stop(&rig.serve, WAIT_MS);
+		for (int i = 0; i < LOADERS; i++)
+			pthread_join(threads[i], NULL);
+		rig_end(&rig);
+	}
+	ck_assert_int_eq(unanswered, 0);
+}
+END_TEST
+
+/* Who has asked before the stop, though nobody has accepted it yet. */
+START_TEST(test_stop_accepts_once_more)
+{
+	for (int round = 0; round < 50; round++) {
+		static struct shared shared = {.number = 1};
+		struct rig rig;
+		int fds[LOADERS];
+		rig_start(&rig, &(struct serve_config){.service = &echo_service,
+						       .workers = 2,
+						       .max_connections = 100,
+						       .state = &shared});
+		for (int i = 0; i < LOADERS; i++) {
+			fds[i] = dial(&rig);
+			ck_assert(put(fds[i], "x\n"));
+		}
+		serve_stop(&rig.serve, WAIT_MS);
+		rig_end(&rig);
+		for (int i = 0; i < LOADERS; i++) {
+			ask(fds[i], "", "1 x");
+			close(fds[i]);
+		}
+	}
+}
+END_TEST
+
 /* Stopped in the middle: every reply that came was right, and nobody hangs. */
 START_TEST(test_load_stop)
 {
@@ -772,6 +840,8 @@ int main(void)
 	tcase_add_test(tcase, test_stop_hears_the_new);
 	tcase_add_test(tcase, test_reload_waits);
 	tcase_add_loop_test(tcase, test_load_reload, 0, 2);
+	tcase_add_test(tcase, test_stop_answers_what_it_took);
+	tcase_add_test(tcase, test_stop_accepts_once_more);
 	tcase_add_test(tcase, test_load_stop);
 	tcase_add_test(tcase, test_many_idle);
 	tcase_add_test(tcase, test_no_descriptors);
