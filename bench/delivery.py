@@ -87,24 +87,27 @@ class Bench:
         with self.measured(what, label, side.processor) as result:
             result.seconds, result.client = send(messages)
             result.deliveries = messages * sessions * recipients
-        self.expect(what, label, domain,
-                    [one_ for local in names for one_ in who.expanded(local, recipients)],
-                    (messages + 1) * (sessions if one else 1))
+        if domain not in who.NOT_KEPT:
+            self.expect(what, label, domain,
+                        [one_ for local in names for one_ in who.expanded(local, recipients)],
+                        (messages + 1) * (sessions if one else 1))
 
-    def limit(self, what, threads, messages, size=SMALL):
+    def limit(self, what, threads, messages, size=SMALL, folders=None):
+        """With FOLDERS the threads share so many."""
+        folders = folders or threads
         messages = max(threads, int(messages * self.scale) * threads)
         folder = tempfile.mkdtemp(prefix="limit-", dir=self.disk)
         who.spread(folder)
         with self.measured(what, FILES) as result:
             result.seconds, result.client = who.timed(
                 [os.path.join(self.build, "bench", "fs_limit"), folder, str(threads),
-                 str(messages), str(size)], self.folder)
+                 str(messages), str(size), str(folders)], self.folder)
             result.deliveries = messages
-        folders = [f"{folder}/{i}/new" for i in range(threads)]
-        found = sum(len(os.listdir(one)) for one in folders)
+        made = [f"{folder}/{i}/new" for i in range(folders)]
+        found = sum(len(os.listdir(one)) for one in made)
         if found != messages:
             raise AssertionError(f"{what}: fs_limit made {found} files of {messages}")
-        who.settle(folders)
+        who.settle(made)
 
     def through_postfix(self, what, label, domain, server=None):
         sessions, messages = 8, max(1, int(180 * self.scale))
@@ -123,7 +126,7 @@ class Bench:
             result.client = send(messages)
             result.seconds = who.time.monotonic() - start
             result.deliveries = messages * sessions
-        if domain != who.DISCARD:
+        if domain not in who.NOT_KEPT:
             self.expect(what, label, domain, names, messages + 1)
         elif self.postfix.sent(addresses) != (messages + 1) * sessions:
             raise AssertionError(f"{what}, {label}: the log tells of other deliveries")
@@ -171,6 +174,19 @@ class Bench:
         self.compare("1 MiB, 8 sessions", ours, dovecot, 2)
         self.compare("1 MiB, 8 sessions", ours, FILES, 0.6)
 
+    def to_be_had(self):
+        """What the null server and the file system leave to any server, and what ours has of it."""
+        ours, null = self.ours.label, self.null.label
+        for what, like in (*((own(sessions), own(sessions)) for sessions in SESSIONS),
+                           *((shared(sessions), own(sessions)) for sessions in SESSIONS),
+                           ("1 MiB, 8 sessions", "1 MiB, 8 sessions")):
+            server, files = self.rate(like, null), self.rate(what, FILES)
+            yield (what, 1 / (1 / server + 1 / files),
+                   f"{null} {server:,.0f}, then {FILES} {files:,.0f}", ours, self.rate(what, ours))
+        what = "through Postfix"
+        for whole, part in (("discard", null), (null, ours)):
+            yield what, self.rate(what, whole), whole, part, self.rate(what, part)
+
     # Parts
 
     def prepare(self):
@@ -186,7 +202,9 @@ class Bench:
                                       who.mariadb_database(self.database, self.mailboxes)))
         self.dovecot = enter(who.DovecotServer(self.folder, self.mailboxes))
         self.maildrop = who.Maildrop(self.folder, self.mailboxes)
-        self.postfix = enter(who.PrivatePostfix(self.disk, self.mailboxes, self.ours, self.dovecot))
+        self.null = enter(who.NullServer(self.folder, self.build))
+        self.postfix = enter(who.PrivatePostfix(self.disk, self.mailboxes, self.ours, self.dovecot,
+                                                self.null))
         self.message = os.path.join(self.folder, "message")
         with open(self.message, "w", encoding="ascii") as out:
             out.write("From: <sender@elsewhere.test>\nTo: <you@ours.test>\nSubject: a test\n"
@@ -196,17 +214,19 @@ class Bench:
     def runs(self):
         """What one round measures, neighbours being compared with each other: functions."""
         both = self.ours, self.dovecot
+        three = *both, self.null
         for sessions, messages in zip(SESSIONS, (900, 360, 150)):
-            for side in both:
+            for side in three:
                 yield self.lmtp, (own(sessions), side, sessions, messages), {}
             yield self.limit, (own(sessions), sessions, messages), {}
         for sessions, messages in zip(SESSIONS, (600, 220, 90)):
             for side in both:
                 yield self.lmtp, (shared(sessions), side, sessions, messages), {"one": True}
+            yield self.limit, (shared(sessions), sessions, messages), {"folders": 1}
         for side in both:
             yield (self.lmtp, ("50 recipients, 8 sessions", side, 8, 12),
                    {"recipients": who.LISTED})
-        for side in both:
+        for side in three:
             yield self.lmtp, ("1 MiB, 8 sessions", side, 8, 50, LARGE), {}
         yield self.limit, ("1 MiB, 8 sessions", 8, 50, LARGE), {}
         yield self.lmtp, (own(8), self.mariadb, 8, 360), {}
@@ -214,6 +234,7 @@ class Bench:
         for side in both:
             yield self.lmtp, ("a connection each, 8", side, 8, 300), {"keep": False}
         for label, domain, server in (("discard", who.DISCARD, None),
+                                      (self.null.label, who.NULL, self.null.processor),
                                       (self.ours.label, who.OURS, self.ours.processor),
                                       ("virtual(8)", who.VIRTUAL, None),
                                       (self.dovecot.label, who.DOVECOT, self.dovecot.processor)):
@@ -247,6 +268,8 @@ class Bench:
               "session; messages of 4 KiB where nothing else is said;\nours: SQLite where nothing "
               "else is said, no quota; all with fsync; deliveries counted in new/\n")
         report.verdicts(self.rows)
+        print()
+        report.to_be_had(self.to_be_had())
         print()
         table([("deliveries per second", "", "median", "least", "most")]
               + [(what, label, f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}",

@@ -1,4 +1,4 @@
-"""Who delivers in scripts/bench delivery: our server and agent, Dovecot, maildrop, virtual(8)."""
+"""Who delivers in scripts/bench delivery: ours, Dovecot, maildrop, virtual(8), the null server."""
 
 import contextlib
 import grp
@@ -19,8 +19,10 @@ from rig.process import Daemon, check, run, wait_for
 
 OWNER, GROUP = "nobody", "nogroup"  # of all mail, on every side
 SENDER = "sender@elsewhere.test"
-OURS, QUOTA, DOVECOT, VIRTUAL, DISCARD, MAILDROP = (
-    f"{name}.test" for name in ("ours", "quota", "dovecot", "virtual", "discard", "maildrop"))
+OURS, QUOTA, DOVECOT, NULL, VIRTUAL, DISCARD, MAILDROP = (
+    f"{name}.test"
+    for name in ("ours", "quota", "dovecot", "null", "virtual", "discard", "maildrop"))
+NOT_KEPT = NULL, DISCARD  # nothing is stored there
 LISTED = 50  # recipients of one message
 # The mailboxes: smtp-source puts 2 to 50 before an address to make more of one.
 SINGLE, LIST, POST = "u", "list", "p"
@@ -181,7 +183,7 @@ class Ours(contextlib.AbstractContextManager):
         self.socket = os.path.join(self.folder, "lmtp")
         self.config = sides.write_config(self.folder, {
             "database": database,
-            "schema": {"preset": os.path.join(sides.TOP, "schemas", "postfixadmin.ini")},
+            "schema": {"preset": sides.PRESET},
             "mail": {"base": mailboxes.folder, "owner": f"{OWNER}:{GROUP}"},
             "lmtp": {"listen": self.socket, "socket_mode": "0666", "socket_group": "", **lmtp},
             "metrics": {"listen": ""},
@@ -214,7 +216,7 @@ def sqlite_database(folder, build, mailboxes):
     keys = {"driver": "sqlite", "path": os.path.join(path, "mail.sqlite")}
     config = sides.write_config(path, {
         "database": keys, "mail": {"base": mailboxes.folder, "owner": f"{OWNER}:{GROUP}"},
-        "schema": {"preset": os.path.join(sides.TOP, "schemas", "postfixadmin.ini")}})
+        "schema": {"preset": sides.PRESET}})
     check([os.path.join(build, "postern", "postern"), "-c", config, "db", "init"])
     with contextlib.closing(sqlite3.connect(keys["path"])) as database:
         database.executescript(f"BEGIN; {' '.join(statements(mailboxes))} COMMIT;")
@@ -290,6 +292,18 @@ class DovecotServer(contextlib.AbstractContextManager):
         return check(["dovecot", "--version"]).split()[0]
 
 
+class NullServer(sides.NullServer):
+    """It takes everything and stores nothing."""
+
+    label, domain = "null server", NULL
+
+    def __init__(self, folder, build):
+        super().__init__(folder, build, "null_lmtp")
+
+    def processor(self):
+        return sides.family_seconds(self.pid)
+
+
 class Maildrop:
     """It asks no database, so a filter file names the Maildir, which somebody else must make."""
 
@@ -316,16 +330,15 @@ class Maildrop:
 class PrivatePostfix(contextlib.AbstractContextManager):
     """One instance; the recipient's domain decides who delivers."""
 
-    def __init__(self, folder, mailboxes, ours, dovecot):
+    def __init__(self, folder, mailboxes, *servers):
         table = os.path.join(folder, "mailboxes")
-        domains = (OURS, DOVECOT, VIRTUAL, DISCARD)
+        transports = {VIRTUAL: "virtual:", DISCARD: "discard:",
+                      **{server.domain: f"lmtp:unix:{server.socket}" for server in servers}}
         with open(table, "w", encoding="ascii") as out:
             out.writelines(f"{local}@{domain} {domain}/{local}/\n"
-                           for domain in domains for local in mailboxes.all(POST))
-        transports = {OURS: f"lmtp:unix:{ours.socket}", DOVECOT: f"lmtp:unix:{dovecot.socket}",
-                      VIRTUAL: "virtual:", DISCARD: "discard:"}
+                           for domain in transports for local in mailboxes.all(POST))
         self.postfix = Postfix(folder, main=MAIN.format(
-            domains=" ".join(domains), map=table, mail=mailboxes.folder,
+            domains=" ".join(transports), map=table, mail=mailboxes.folder,
             uid=pwd.getpwnam(OWNER).pw_uid, gid=grp.getgrnam(GROUP).gr_gid,
             transports=" ".join(f"{{ {key} = {value} }}" for key, value in transports.items())))
         self.port = self.postfix.smtp_port

@@ -2,12 +2,13 @@
  * NAME
  *	fs_limit - the most that durable delivery can reach on a file system
  * SYNOPSIS
- *	fs_limit FOLDER THREADS MESSAGES SIZE
+ *	fs_limit FOLDER THREADS MESSAGES SIZE [FOLDERS]
  * DESCRIPTION
  *	The yardstick of scripts/bench: each of THREADS writes a file of SIZE bytes in a tmp folder of
  *	its own, syncs it, renames it into its own new folder and syncs that folder, until there are
  *	MESSAGES files in all. The folders FOLDER/0/tmp, FOLDER/0/new, FOLDER/1/tmp ... are made first.
- *	Prints the seconds from the start of the first thread to the end of the last.
+ *	With FOLDERS there are only so many of them, and the threads share them evenly. Prints the
+ *	seconds from the start of the first thread to the end of the last.
  *
  *	Exit: 0, 1 when a call failed, 64 usage.
  * BUGS
@@ -33,6 +34,7 @@
 
 struct writer {
 	pthread_t thread;
+	int number;
 	long messages;
 	int tmp, new;
 	bool failed;
@@ -57,11 +59,11 @@ static bool message_write(int fd)
 
 static bool message_store(const struct writer *writer, long number)
 {
-	char name[32];
+	char name[48];
 	int fd;
 	bool done;
 
-	snprintf(name, sizeof(name), "%ld", number);
+	snprintf(name, sizeof(name), "%d.%ld", writer->number, number);
 	fd = openat(writer->tmp, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
@@ -99,6 +101,25 @@ static int folder_make(const char *parent, int number, const char *name)
 	if (mkdir(path, 0700) != 0)
 		return -1;
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Each has its folders; behind the first FOLDERS they are those of an earlier one. */
+static bool prepare(struct writer *writers, int count, int folders, const char *parent)
+{
+	for (int i = 0; i < count; i++) {
+		struct writer *writer = &writers[i];
+
+		writer->number = i;
+		writer->tmp =
+			i < folders ? folder_make(parent, i, "tmp") : writers[i - folders].tmp;
+		writer->new =
+			i < folders ? folder_make(parent, i, "new") : writers[i - folders].new;
+		if (writer->tmp < 0 || writer->new < 0) {
+			fprintf(stderr, "fs_limit: %s/%d: %s\n", parent, i, strerror(errno));
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool run(struct writer *writers, int count)
@@ -142,13 +163,14 @@ static bool number_read(const char *word, long max, long *number_r)
 int main(int argc, char **argv)
 {
 	static struct writer writers[THREADS_MAX];
-	long threads, messages, size;
+	long threads, messages, size, folders = THREADS_MAX;
 	double start;
 
-	if (argc != 5 || !number_read(argv[2], THREADS_MAX, &threads) ||
+	if (argc < 5 || argc > 6 || !number_read(argv[2], THREADS_MAX, &threads) ||
 	    !number_read(argv[3], 100000000, &messages) ||
-	    !number_read(argv[4], MESSAGE_MAX, &size)) {
-		fprintf(stderr, "usage: fs_limit FOLDER THREADS MESSAGES SIZE\n");
+	    !number_read(argv[4], MESSAGE_MAX, &size) ||
+	    (argc == 6 && !number_read(argv[5], THREADS_MAX, &folders))) {
+		fprintf(stderr, "usage: fs_limit FOLDER THREADS MESSAGES SIZE [FOLDERS]\n");
 		return 64;
 	}
 	text_len = (size_t)size;
@@ -158,15 +180,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	memset(text, 'x', text_len);
-	for (int i = 0; i < (int)threads; i++) {
+	for (int i = 0; i < (int)threads; i++)
 		writers[i].messages = messages / threads + (i < messages % threads);
-		writers[i].tmp = folder_make(argv[1], i, "tmp");
-		writers[i].new = folder_make(argv[1], i, "new");
-		if (writers[i].tmp < 0 || writers[i].new < 0) {
-			fprintf(stderr, "fs_limit: %s/%d: %s\n", argv[1], i, strerror(errno));
-			return 1;
-		}
-	}
+	if (!prepare(writers, (int)threads, (int)folders, argv[1]))
+		return 1;
 	start = now();
 	if (!run(writers, (int)threads))
 		return 1;

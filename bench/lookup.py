@@ -25,6 +25,7 @@ from report import say, table
 MIB = 1 << 20
 SMALL, LARGE = 100_000, 10_000_000
 CLIENTS = (1, 4, 8)
+BUSY = (4, 8)  # where most is compared
 MAP = "virtual_mailbox_maps"
 IDLE = 10_000
 NEW_CLIENTS = 1000
@@ -109,8 +110,10 @@ class Bench:
         self.database.load("small", SMALL, aliases=True)
         self.postfix = self.stack.enter_context(
             sides.PrivatePostfix(self.folder, self.database))
-        self.null, self.null_pid = self.stack.enter_context(
-            sides.null_server(self.folder, self.build, f"OK {sides.path(0)}"))
+        self.null = self.stack.enter_context(
+            sides.NullServer(self.folder, self.build, "null_socketmap", f"OK {sides.path(0)}"))
+        self.relay = self.stack.enter_context(
+            sides.null_relay(self.folder, self.build, self.database, "small"))
         self.write_keys()
 
     def daemon(self, name, **lookup):
@@ -121,6 +124,7 @@ class Bench:
         sides.ask(self.postfix.config, cached.table(MAP), self.all_keys, self.folder)
         said = {}
         for side, table in (("cached", cached.table(MAP)), ("uncached", uncached.table(MAP)),
+                            ("null relay", self.relay.table(MAP)),
                             ("mysql:", f"mysql:{self.postfix.map_path}"),
                             ("proxy:mysql:", f"proxy:mysql:{self.postfix.map_path}")):
             outputs = sides.ask(self.postfix.config, table, self.short_keys, self.folder)[2]
@@ -131,7 +135,6 @@ class Bench:
     def run_rates(self):
         proxy = f"proxy:mysql:{self.postfix.map_path}"
         direct = f"mysql:{self.postfix.map_path}"
-        null = f"socketmap:unix:{self.null}:{MAP}"
         master = os.path.join(self.postfix.postfix.queue, "pid", "master.pid")
         with open(master, encoding="ascii") as pid_file:
             master = int(pid_file.read())
@@ -145,27 +148,40 @@ class Bench:
             runs = []
             for count in CLIENTS:
                 runs += [
-                    ("null server", null, self.long_keys[:count],
-                     lambda: {"null server": [self.null_pid]}),
+                    ("null server", self.null.table(MAP), self.long_keys[:count],
+                     lambda: {"null server": [self.null.pid]}),
                     ("cached", cached.table(MAP), self.long_keys[:count],
                      lambda: {"postfix-lookup": [cached.pid]}),
                     ("proxy:mysql:", proxy, self.short_keys[:count], proxies),
                 ]
-            runs += [
-                ("uncached", uncached.table(MAP), self.short_keys,
-                 lambda: {"postfix-lookup": [uncached.pid]}),
-                ("mysql:", direct, self.short_keys, dict),
-            ]
+                if count in BUSY:
+                    runs += [
+                        ("null relay", self.relay.table(MAP), self.short_keys[:count],
+                         lambda: {"null relay": [self.relay.pid]}),
+                        ("uncached", uncached.table(MAP), self.short_keys[:count],
+                         lambda: {"postfix-lookup": [uncached.pid]}),
+                        ("mysql:", direct, self.short_keys[:count], dict),
+                    ]
             for number in range(self.rounds):
                 say(f"round {number + 1} of {self.rounds}")
                 # Every other round backwards, so that nobody always follows the same neighbour.
                 for run in runs if number % 2 == 0 else reversed(runs):
                     self.measure(*run)
-        for count in (4, 8):
+        for count in BUSY:
             self.compare(f"cached, {count} clients", "cached", "null server", count, 0.8)
         self.compare("cached, 8 clients", "cached", "proxy:mysql:", 8, 8)
         self.compare("uncached, 8 clients", "uncached", "proxy:mysql:", 8, 1.5)
         self.compare("uncached, 8 clients", "uncached", "mysql:", 8, 0.6)
+
+    def to_be_had(self):
+        """What the servers that do the least have, and what ours has of that."""
+        for count in BUSY:
+            for what, whole, part in (("cached", "proxy:mysql:", "null server"),
+                                      ("uncached", "proxy:mysql:", "null relay"),
+                                      ("uncached", "mysql:", "null relay"),
+                                      ("uncached", "null relay", "uncached")):
+                yield (f"{what}, {count} clients", self.rate(whole, count), whole,
+                       "ours" if part == what else part, self.rate(part, count))
 
     def run_large(self):
         say(f"database: {LARGE:,} mailboxes (some minutes)")
@@ -237,11 +253,13 @@ class Bench:
               f"{SMALL:,} mailboxes in {SMALL // sides.PER_DOMAIN:,} domains\n")
         report.verdicts(self.rows)
         print()
+        report.to_be_had(self.to_be_had())
+        print()
         table([("lookups per second", "clients", "median", "least", "most")]
               + [(side, str(count), f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}",
                   f"{max(rates):,.0f}") for (side, count), rates in sorted(self.rates.items())])
         print()
-        whos = ("postmap", "null server", "postfix-lookup", "proxymap", "mariadbd")
+        whos = ("postmap", "null server", "null relay", "postfix-lookup", "proxymap", "mariadbd")
         table([("microseconds of processor time a lookup", "clients", *whos, "queries")]
               + [(side, str(count),
                   *(f"{cost[who] * 1e6:.1f}" if who in cost else "-" for who in whos),

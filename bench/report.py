@@ -31,6 +31,13 @@ def verdicts(rows):
              for what, target, measured, met in rows])
 
 
+def to_be_had(rows):
+    """ROWS: (what, rate, whose it is, who is compared, its rate): information, no verdict."""
+    table([("what is to be had here", "per second", "against it")]
+          + [(what, f"{rate:,.0f}  ({whose})", f"{who} {had / rate:.2f} x  ({had:,.0f} per s)")
+             for what, rate, whose, who, had in rows])
+
+
 def machine(load):
     model = "unknown processor"
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:

@@ -1,11 +1,13 @@
-"""What scripts/bench compares: a filled MariaDB, a private Postfix, our daemon, the null server.
+"""What scripts/bench compares: a filled MariaDB, a private Postfix, our daemon, the null servers.
 
 Everything lives in one folder and ends with its `with`; nothing outside is touched.
 """
 
+import configparser
 import contextlib
 import io
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -20,6 +22,9 @@ import postfixadmin  # noqa: E402
 from rig.postfix import Postfix  # noqa: E402
 from rig.process import Daemon, wait_for  # noqa: E402
 
+PRESET = os.path.join(TOP, "schemas", "postfixadmin.ini")
+# In the preset's queries, as null_relay calls them.
+PARAMETER = re.compile(r":(address|domain)\b")
 PER_DOMAIN = 100
 # As PostfixAdmin's documentation has it.
 MYSQL_CF = """\
@@ -133,7 +138,7 @@ def lookup_daemon(folder, build, database, name, **lookup):
     sections = {
         "database": {"driver": "mysql", "hosts": database.server.socket, "name": name,
                      "user": USER, "password": PASSWORD},
-        "schema": {"preset": os.path.join(TOP, "schemas", "postfixadmin.ini")},
+        "schema": {"preset": PRESET},
         "mail": {"base": home, "owner": "nobody:nogroup"},
         "lookup": keys,
         "log": {"level": "warning"},
@@ -181,17 +186,59 @@ class Server(contextlib.AbstractContextManager):
         return False
 
 
-@contextlib.contextmanager
-def null_server(folder, build, reply):
-    socket = os.path.join(folder, "null")
-    process = subprocess.Popen([os.path.join(build, "bench", "null_socketmap"), socket, reply],
-                               stdin=subprocess.DEVNULL)
-    try:
-        wait_for("the null server", lambda: os.path.exists(socket))
-        yield socket, process.pid
-    finally:
-        process.kill()
-        process.wait()
+class NullServer(contextlib.AbstractContextManager):
+    """One of the servers that do the least: bench/PROGRAM SOCKET ARGUMENTS."""
+
+    def __init__(self, folder, build, program, *arguments):
+        self.program, self.socket = program, os.path.join(folder, program)
+        self.argv = [os.path.join(build, "bench", program), self.socket, *arguments]
+        self.process = None
+
+    def table(self, map_name):
+        return f"socketmap:unix:{self.socket}:{map_name}"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL)
+        try:
+            wait_for(self.program, self._listens)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _listens(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.program} left with {self.process.returncode}")
+        return os.path.exists(self.socket)
+
+    def __exit__(self, kind, value, traceback):
+        self.process.kill()
+        self.process.wait()
+        return False
+
+
+def null_relay(folder, build, database, name):
+    """It puts the question that our daemon puts to the database NAME."""
+    sql = resident_query(database, name)
+    return NullServer(folder, build, "null_relay", database.server.socket, USER, PASSWORD, name,
+                      PARAMETER.sub("?", sql), *PARAMETER.findall(sql))
+
+
+def resident_query(database, name):
+    """The first alternative of [query resident] whose tables and columns NAME has, as our daemon."""
+    preset = configparser.ConfigParser(interpolation=None)
+    with open(PRESET, encoding="utf-8") as text:
+        preset.read_file(text)
+    for quoted in preset["query resident"].values():
+        sql = quoted.strip('"')
+        with contextlib.suppress(mariadb.MariaDBError):
+            database.server.run(f"EXPLAIN {PARAMETER.sub('NULL', sql)};", database=name)
+            return sql
+    raise AssertionError(f"no alternative of [query resident] suits the database {name}")
 
 
 def wait_all(clients, seconds):
