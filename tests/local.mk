@@ -89,6 +89,10 @@ unit_tests = \
 %C%_unit_test_folder_SOURCES = %D%/unit/test_folder.c \
 	%D%/unit/maildir_rig.c %D%/unit/maildir_rig.h
 
+quota_rig = %D%/unit/quota_rig.c %D%/unit/quota_rig.h
+%C%_unit_test_quota_SOURCES = %D%/unit/test_quota.c $(quota_rig)
+%C%_unit_test_quota_lock_SOURCES = %D%/unit/test_quota_lock.c $(quota_rig)
+
 # On real SQLite files and a throw-away MariaDB.
 database = %D%/unit/database.c %D%/unit/database.h
 %C%_unit_test_sql_SOURCES = %D%/unit/test_sql.c $(database)

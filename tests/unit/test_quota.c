@@ -6,10 +6,8 @@
 #endif
 
 #include <check.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -17,11 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/quota.h"
-
-static char top[64];
-static int top_fd;
-static struct error err;
+#include "tests/unit/quota_rig.h"
 
 static struct quota_rules rules; /* of the last check() */
 
@@ -54,49 +48,10 @@ static void setup(void)
 {
 	struct quota quota = {.limit_bytes = 1};
 
-	(void)snprintf(top, sizeof(top), "%s/test_quota.XXXXXX", "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(top));
-	top_fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(top_fd, 0);
-	for (const char *const *name = (const char *const[]){"new", "cur", "tmp", NULL}; *name;
-	     name++)
-		ck_assert_int_eq(mkdirat(top_fd, *name, 0700), 0);
+	maildir_make();
 	ck_assert_int_eq(check(&quota, 0), RESULT_FOUND);
 	ck_assert_int_eq(unlinkat(top_fd, "maildirsize", 0), 0);
 	err.text[0] = '\0';
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	(void)close(top_fd);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", top);
-	ck_assert_int_eq(system(command), 0);
-}
-
-static void put(const char *name, const char *text)
-{
-	int fd = openat(top_fd, name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-
-	ck_assert_msg(fd >= 0, "%s: %s", name, strerror(errno));
-	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	(void)close(fd);
-}
-
-static const char *get(const char *name)
-{
-	static char text[16384];
-	int fd = openat(top_fd, name, O_RDONLY);
-	ssize_t len;
-
-	if (fd < 0)
-		return NULL;
-	len = read(fd, text, sizeof(text) - 1);
-	ck_assert_int_ge(len, 0);
-	text[len] = '\0';
-	(void)close(fd);
-	return text;
 }
 
 /* Makes maildirsize look recounted that many seconds ago. */
@@ -397,7 +352,7 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
-	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_checked_fixture(tests, setup, maildir_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, test_recount_when_missing);
 	tcase_add_test(tests, test_header);

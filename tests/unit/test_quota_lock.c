@@ -7,7 +7,6 @@
 #endif
 
 #include <check.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,61 +20,12 @@
 #include <unistd.h>
 
 #include "common/deadline.h"
-#include "common/quota.h"
 #include "common/quota_count.h"
+#include "tests/unit/quota_rig.h"
 
 #define LOCK      "maildirsize.lock"
 #define THREADS   64
 #define PROCESSES 8
-
-static char top[64];
-static int top_fd;
-static struct error err;
-
-static void setup(void)
-{
-	(void)snprintf(top, sizeof(top), "%s/test_quota_lock.XXXXXX", "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(top));
-	top_fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(top_fd, 0);
-	for (const char *const *name = (const char *const[]){"new", "cur", "tmp", NULL}; *name;
-	     name++)
-		ck_assert_int_eq(mkdirat(top_fd, *name, 0700), 0);
-	err.text[0] = '\0';
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	(void)close(top_fd);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", top);
-	ck_assert_int_eq(system(command), 0);
-}
-
-static void put(const char *name, const char *text)
-{
-	int fd = openat(top_fd, name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-
-	ck_assert_msg(fd >= 0, "%s: %s", name, strerror(errno));
-	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	(void)close(fd);
-}
-
-static const char *get(const char *name)
-{
-	static char text[16384];
-	int fd = openat(top_fd, name, O_RDONLY);
-	ssize_t len;
-
-	if (fd < 0)
-		return NULL;
-	len = read(fd, text, sizeof(text) - 1);
-	ck_assert_int_ge(len, 0);
-	text[len] = '\0';
-	(void)close(fd);
-	return text;
-}
 
 static struct quota_rules rules(int64_t bytes, int64_t messages)
 {
@@ -508,7 +458,7 @@ int main(void)
 	SRunner *runner;
 	int bad;
 
-	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_checked_fixture(tests, maildir_make, maildir_remove);
 	tcase_set_timeout(tests, 120);
 	tcase_add_test(tests, test_three_messages);
 	tcase_add_test(tests, test_exact_bytes);
