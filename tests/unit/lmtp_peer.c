@@ -12,15 +12,18 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/deadline.h"
 #include "common/log.h"
 #include "common/maildir.h"
 #include "tests/unit/lmtp_peer.h"
@@ -192,6 +195,21 @@ void send_bytes(const void *data, size_t len)
 		ck_assert_msg(put > 0, "send: %s", strerror(errno));
 		at += put;
 		len -= (size_t)put;
+	}
+}
+
+void trickle(const char *text)
+{
+	const struct deadline end = deadline_in(20000);
+
+	for (; *text; text++) {
+		int unread;
+
+		send_bytes(text, 1);
+		do {
+			ck_assert_int_eq(ioctl(peer.fd, TIOCOUTQ, &unread), 0);
+			ck_assert_msg(!deadline_passed(end), "nobody reads");
+		} while (unread > 0 && sched_yield() == 0);
 	}
 }
 

@@ -48,6 +48,8 @@ void start_tls(void);
 void disconnect(void);
 
 void send_bytes(const void *data, size_t len);
+/* Byte by byte: the next one when the session has read the one before. */
+void trickle(const char *text);
 void say(const char *text);
 /* One reply line without its end; "" when the server closed. */
 const char *hear(void);

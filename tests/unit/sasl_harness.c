@@ -24,7 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "common/deadline.h"
 
 typedef int callback_function(void);
 
@@ -434,6 +437,21 @@ int host_login(const char *mechanism, const char *login, const char *authzid, co
 	sasl_dispose(&client);
 	sasl_dispose(&server);
 	free(identity.password);
+	return code;
+}
+
+int host_login_when_back(const char *login, const char *password)
+{
+	const struct deadline end = deadline_in(30000);
+	const struct timespec pause = {0, 10000000};
+	int code;
+
+	while ((code = host_login("PLAIN", login, NULL, password, NULL, 0)) == SASL_UNAVAIL ||
+	       code == SASL_FAIL) {
+		if (deadline_passed(end))
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
 	return code;
 }
 

@@ -59,6 +59,8 @@ const char *host_mechanisms(void);
  */
 int host_login(const char *mechanism, const char *login, const char *authzid, const char *password,
 	       char *user_r, size_t size);
+/* PLAIN, tried again for as long as the database is away, at most half a minute; the last code. */
+int host_login_when_back(const char *login, const char *password);
 /* The same without checks against the client: raw bytes. */
 int host_plain(const char *message, size_t len);
 /* LOGIN with the two answers given as bytes. */

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "lmtp-deliver/delivery.h"
 #include "tests/unit/lmtp_peer.h"
@@ -200,12 +199,7 @@ START_TEST(test_pipelined_chunks)
 	say(pipelined);
 	expect_pipelined();
 	connect_worker(host.accounts);
-	for (size_t i = 0; i < sizeof(pipelined) - 1; i++) {
-		struct timespec pause = {0, 200000};
-
-		send_bytes(pipelined + i, 1);
-		(void)nanosleep(&pause, NULL); /* the sooner it is read, the better; no more */
-	}
+	trickle(pipelined);
 	expect_pipelined();
 }
 END_TEST
