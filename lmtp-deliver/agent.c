@@ -10,9 +10,14 @@
  * Standard output and error are one pipe, and what it says first decides; so log lines for stderr
  * wait until the status was said.
  *
+ * Usage is written by the handle that has found the mailboxes, once the message is durable, and
+ * changes nothing of the status. Agents for one mailbox may pass each other on the way from the
+ * Maildir to the database: so each looks again after it has written.
+ *
  * Known gaps: one exit status for all recipients of a call; what the kernel does in the moments
  * between the last look and the link is not seen, but PR_SET_PDEATHSIG kills even then (unless
- * [mail] identity = account has changed the ids); usage is not published.
+ * [mail] identity = account has changed the ids); of the usage, what a server beside us has noted
+ * before may be written after ours.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -22,8 +27,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include "common/account_usage.h"
 #include "common/accounts.h"
 #include "common/address.h"
 #include "common/daemon.h"
@@ -31,7 +38,9 @@
 #include "common/identity.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "common/maildir.h"
 #include "common/owner.h"
+#include "common/quota_rules.h"
 #include "lmtp-deliver/agent.h"
 #include "lmtp-deliver/agent_envelope.h"
 #include "lmtp-deliver/agent_input.h"
@@ -39,6 +48,7 @@
 #include "lmtp-deliver/agent_process.h"
 #include "lmtp-deliver/delivery.h"
 #include "lmtp-deliver/message.h"
+#include "lmtp-deliver/usage.h"
 
 static void held_log(void *context, enum log_level level, const char *line)
 {
@@ -132,6 +142,82 @@ static void store(const struct settings *settings, const struct envelope *envelo
 	}
 }
 
+/* The usage of a mailbox at this moment; unchanged where it cannot be told without waiting. */
+static void look_again(const struct settings *settings, const struct recipient *recipient,
+		       struct usage *usage)
+{
+	const struct quota_rules rules = quota_rules_of(settings, &recipient->mailbox);
+	const struct maildir_target target = {.base = settings->mail.base,
+					      .directory = buf_str(&recipient->directory),
+					      .folder = ""};
+	struct quota quota = {.limit_bytes = rules.limit_bytes,
+			      .limit_messages = rules.limit_messages};
+	struct error ignored;
+	int fd;
+
+	if (maildir_open(&target, false, &fd, &ignored) != RESULT_FOUND)
+		return;
+	if (quota_peek(fd, &quota, &ignored) == RESULT_FOUND)
+		*usage = (struct usage){quota.used_bytes, quota.used_messages};
+	(void)close(fd);
+}
+
+static const struct recipient *recipient_of(const struct recipient *recipients, size_t count,
+					    const char *account)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(recipients[i].mailbox.address, account) == 0)
+			return &recipients[i];
+	return NULL;
+}
+
+/* Until what was written is what is there. */
+static enum result publish_one(const struct settings *settings, struct accounts *accounts,
+			       const struct recipient *recipient, struct account_usage *noted,
+			       struct deadline deadline, struct error *err)
+{
+	struct usage written;
+
+	do {
+		enum result result;
+
+		if (deadline_passed(deadline))
+			return result_error(err, RESULT_TEMP, "the database takes too long");
+		written = noted->usage;
+		result = accounts_publish_usage(accounts, noted, 1, err);
+		if (result != RESULT_FOUND)
+			return result;
+		if (recipient)
+			look_again(settings, recipient, &noted->usage);
+	} while (noted->usage.bytes != written.bytes || noted->usage.messages != written.messages);
+	return RESULT_FOUND;
+}
+
+/* After the first that the database has no answer for, no other is tried. */
+static void publish(const struct settings *settings, struct accounts *accounts,
+		    const struct recipient *recipients, size_t count)
+{
+	struct deadline deadline = deadline_in(settings->database.query_timeout);
+	enum result result = RESULT_FOUND;
+	struct account_usage noted;
+	struct error err = {0};
+
+	if (!settings->quota.publish)
+		return;
+	/* Killed in between, it would leave SQLite a journal that readers may not roll back. */
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	while (usage_take(&noted)) {
+		if (result != RESULT_TEMP)
+			result = publish_one(settings, accounts,
+					     recipient_of(recipients, count, noted.address), &noted,
+					     deadline, &err);
+		if (result != RESULT_FOUND)
+			log_warning("usage not published account=<%s> reason=<%s>", noted.address,
+				    err.text);
+		free((char *)noted.address);
+	}
+}
+
 static void deliver(const struct settings *settings, struct accounts *accounts,
 		    const struct agent_options *options, const struct message *message,
 		    const struct envelope *envelope, pid_t parent, struct outcome *outcome)
@@ -152,6 +238,7 @@ static void deliver(const struct settings *settings, struct accounts *accounts,
 	} else if (all) {
 		store(settings, envelope, message, recipients, options->count, outcomes);
 		join_outcomes(outcomes, options->count, outcome);
+		publish(settings, accounts, recipients, options->count);
 	} else if (recipients && outcomes) {
 		join_outcomes(outcomes, options->count, outcome);
 		for (size_t i = 0; i < options->count; i++)
@@ -173,6 +260,8 @@ static void look_up_and_deliver(const struct settings *settings,
 	struct accounts *accounts = NULL;
 	struct error err = {0};
 
+	if (settings->quota.publish)
+		usage_collect();
 	/* What one driver needs takes longer than all that the other does. */
 	bool needs_library = strcmp(settings->database.driver, "mysql") == 0;
 

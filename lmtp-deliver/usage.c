@@ -19,7 +19,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/account_usage.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "lmtp-deliver/usage.h"
@@ -57,6 +56,7 @@ static pthread_cond_t changed;
 static pthread_once_t changed_once = PTHREAD_ONCE_INIT;
 static struct entry *queue; /* the one that waits longest first */
 static struct publisher *newest;
+static bool collecting;
 
 static struct metric published = {
 	.name = "postern_lmtp_usage_published_total",
@@ -132,7 +132,7 @@ void usage_note(const char *address, int64_t bytes, int64_t messages)
 	const struct usage usage = {.bytes = bytes, .messages = messages};
 
 	pthread_mutex_lock(&lock);
-	if (newest) {
+	if (newest || collecting) {
 		add_entry(address, &usage);
 		metric_set(&waiting, HASH_COUNT(queue));
 	}
@@ -366,4 +366,23 @@ void usage_stop(const struct settings *settings)
 		drop_queue();
 	pthread_mutex_unlock(&lock);
 	free(publisher);
+}
+
+void usage_collect(void)
+{
+	pthread_mutex_lock(&lock);
+	collecting = true;
+	pthread_mutex_unlock(&lock);
+}
+
+bool usage_take(struct account_usage *usage_r)
+{
+	struct batch batch;
+
+	take_batch(&batch, 1);
+	if (batch.count == 0)
+		return false;
+	*usage_r = batch.usages[0];
+	settle(usage_r, 1);
+	return true;
 }
