@@ -48,6 +48,9 @@ int main(int argc, char **argv)
 
 	if (is_agent) {
 		agent_catch_signals();
+		/* For the full program, too, which can no longer tell who started us. */
+		if (!agent_die_with_parent(parent))
+			return agent_finish(451, "4.3.0", "the calling process is gone");
 		if (agent_options_parse(argc, argv, &options, &err) &&
 		    agent_hand_over(&options, parent, &status))
 			return status;

@@ -446,8 +446,7 @@ bool agent_hand_over(const struct agent_options *options, pid_t parent, int *sta
 	if (settings_load(options->file, &settings, NULL, NULL) == RESULT_FOUND &&
 	    can_be_said(&settings, options) && make_recipient(&handover, &settings, options))
 		handover.fd = open_server(settings.lmtp.listen);
-	if (handover.fd >= 0 && next_reply(&handover, GREETING_MS, &text) == 220 &&
-	    agent_die_with_parent(parent))
+	if (handover.fd >= 0 && next_reply(&handover, GREETING_MS, &text) == 220)
 		done = converse(&handover, options);
 	if (done) {
 		say_goodbye(&handover);

@@ -13,7 +13,7 @@
 /*
  * Takes the message from standard input. True: *STATUS_R is the exit status, and it was said why.
  * False: nothing was handed over, standard input has all of the message, and it has to be delivered
- * without the server. PARENT is the caller.
+ * without the server. PARENT is the caller, with whom we die (agent_die_with_parent()).
  */
 bool agent_hand_over(const struct agent_options *options, pid_t parent, int *status_r) MUST_CHECK;
 

@@ -7,6 +7,8 @@
 #endif
 
 #include <check.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -216,6 +218,54 @@ START_TEST(test_replies)
 }
 END_TEST
 
+/* A caller that starts the agent, gives it half a message and dies while it waits for the server. */
+static void die_halfway(int agent_is_there)
+{
+	const char *argv[AGENT_ARGUMENTS_MAX + 4];
+	int in[2];
+
+	agent_command_line(argv,
+			   (const char *const[]){"-f", "a@b", "-d", "alice@example.com", NULL});
+	if (pipe2(in, O_CLOEXEC) != 0)
+		_exit(1);
+	if (fork() == 0) {
+		int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+		(void)dup2(in[0], STDIN_FILENO);
+		(void)dup2(nowhere, STDOUT_FILENO);
+		(void)dup2(agent_is_there, STDERR_FILENO);
+		(void)execv(agent_program, (char *const *)argv);
+		_exit(127);
+	}
+	if (write(in[1], "Subject: half", 13) != 13)
+		_exit(1);
+	(void)poll(NULL, 0, 500);
+	_exit(0);
+}
+
+START_TEST(test_caller_dies_before_the_greeting)
+{
+	pid_t server = puppet("", ""), caller;
+	int ends[2], status;
+	char byte;
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	caller = fork();
+	if (caller == 0)
+		die_halfway(ends[1]);
+	(void)close(ends[1]);
+	ck_assert_int_eq(waitpid(caller, &status, 0), caller);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	while (read(ends[0], &byte, 1) > 0)
+		;
+	(void)close(ends[0]);
+	ck_assert_int_eq(agent_count_files("alice/new"), 0);
+	(void)kill(server, SIGKILL);
+	ck_assert_int_eq(waitpid(server, &status, 0), server);
+	(void)unlink(agent_listener);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("agent_handover");
@@ -227,6 +277,7 @@ int main(void)
 	tcase_set_timeout(alone, 120);
 	tcase_add_test(alone, test_blocks);
 	tcase_add_test(alone, test_replies);
+	tcase_add_test(alone, test_caller_dies_before_the_greeting);
 	suite_add_tcase(suite, alone);
 	tcase_add_checked_fixture(served, agent_setup_serving, agent_teardown);
 	tcase_set_timeout(served, 120);
