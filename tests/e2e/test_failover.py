@@ -328,7 +328,7 @@ def test_password_changed():
         assert known(host) == SALES
         host.database.run("SET PASSWORD FOR 'mailuser'@'%' = PASSWORD('another')")
         host.database.run("KILL USER mailuser")
-        time.sleep(0.2)
+        time.sleep(0.2)  # beyond the lifetimes
         assert known(host) == SALES
         reply = ask(host, "virtual_alias_maps", "bob@example.com")
         assert reply.startswith((b"PERM", b"TEMP")), reply
@@ -389,7 +389,7 @@ def test_two_hosts():
         assert all(many_at_once(host, 16, 2))
         assert says(host, "database away") == 0
         second.kill()
-        time.sleep(0.2)
+        time.sleep(0.2)  # beyond the lifetimes
         assert known(host) == SALES
         assert ask(host, "virtual_alias_maps", "never@example.com").startswith(b"TEMP")
         wait_for("the word", lambda: says(host, "database away, answering TEMP") == 1)
@@ -397,7 +397,7 @@ def test_two_hosts():
         for _ in range(20):
             assert known(host) == SALES
             assert ask(host, "virtual_alias_maps", "never@example.com").startswith(b"TEMP")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10  # not the hanging host's time-out for each
         second.start()
         wait_for("the database", lambda: says(host, "database is back") == 1, 30)
         assert ask(host, "virtual_alias_maps", "never@example.com") == b"NOTFOUND "

@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import ssl
-import time
 
 from rig.dialogue import plain, send
 from rig.host import OWNER, Host, program, sanitizer_environment
@@ -257,6 +256,5 @@ def test_new_certificate_by_reload():
                 with tls_session(first):
                     return True
             except ssl.SSLCertVerificationError:
-                time.sleep(0.05)
                 return False
         wait_for("the new certificate", renewed)

@@ -68,7 +68,7 @@ def deliver_for_a_while(host, accounts, seed):
     beside.start()
     try:
         with Load(f"{host.sockets}/lmtp", accounts, 3, seed) as load:
-            time.sleep(0.7)
+            time.sleep(0.7)  # how long mail comes in
     finally:
         ended.set()
         beside.join()

@@ -99,7 +99,7 @@ def read_while_delivering(host, account, connect):
             reader.start()
         for number in range(10):
             assert agent(host, f"agent.{number}", ALICE, account) == 0
-            time.sleep(0.1)
+            time.sleep(0.1)  # some looks of the readers lie between two deliveries
     for reader in readers:
         reader.ended.set()
     for reader in readers:

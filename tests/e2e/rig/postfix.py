@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shutil
 import signal
 import time
@@ -133,13 +134,13 @@ class Postfix:
         self.running = False
         with open(f"{self.folder}/queue/pid/master.pid", encoding="ascii") as pid_file:
             pid = int(pid_file.read())
-        os.kill(pid, signal.SIGTERM)  # what `postfix stop` does, without its pauses
-        end = time.monotonic() + 20
-        while _alive(pid):
-            if time.monotonic() > end:
+        master = os.pidfd_open(pid)
+        try:
+            os.kill(pid, signal.SIGTERM)  # what `postfix stop` does, without its pauses
+            if not select.select([master], [], [], 20)[0]:
                 os.killpg(pid, signal.SIGKILL)
-                break
-            time.sleep(0.05)
+        finally:
+            os.close(master)
 
     def flush(self):
         check(["postqueue", "-c", self.folder, "-f"], env=self.env)
@@ -191,12 +192,3 @@ def without_overridden(text):
         settings.pop(name, None)
         settings[name] = setting
     return "".join(settings.values())
-
-
-def _alive(pid):
-    """Whether it still runs: until somebody has waited for it, a process that has ended has an id."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
-            return status.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -15,7 +15,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(what, condition, seconds=20.0):
+def wait_for(what, condition, seconds=60.0):
     """Polls CONDITION until it is true and returns its value; fails with WHAT after SECONDS."""
     end = time.monotonic() + seconds
     while True:
@@ -38,7 +38,7 @@ class Daemon:
         self.env = dict(os.environ, **(env or {}))
         self.process = None
 
-    def start(self, seconds=30.0):
+    def start(self, seconds=60.0):
         notify_path = os.path.join(self.folder, f"{self.name}.notify")
         if os.path.exists(notify_path):
             os.unlink(notify_path)
@@ -64,7 +64,7 @@ class Daemon:
                 self.kill()
                 raise AssertionError(f"{self.name} did not become ready: {self.log_tail()}")
 
-    def stop(self, seconds=30.0):
+    def stop(self, seconds=60.0):
         """SIGTERM, then the exit code; a daemon that does not leave in time is killed and fails."""
         if self.process is None:
             return 0
