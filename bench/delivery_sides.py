@@ -80,6 +80,7 @@ virtual_mailbox_base = {mail}
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 transport_maps = inline:{{ {transports} }}
+in_flow_delay = 0
 """
 
 
