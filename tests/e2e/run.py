@@ -74,7 +74,7 @@ def stop(*unused):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--sanitized", choices=("address", "thread"))
-    parser.add_argument("--jobs", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--module", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
