@@ -16,6 +16,7 @@
 #include "config.h"
 #endif
 
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "common/log.h"
@@ -160,6 +161,15 @@ static bool send_outcomes(struct session *session, const struct recipient *recip
 	return session_flush(session);
 }
 
+/* Whether the client has said more before it could have our replies, read by us or not. */
+static bool is_ahead(const struct session *session)
+{
+	int bytes = 0;
+
+	return session->connection->in.len > 0 ||
+	       ioctl(session->connection->fd, FIONREAD, &bytes) != 0 || bytes > 0;
+}
+
 /* One reply for each recipient. False: the peer is gone; those left get the message again. */
 static bool deliver(struct session *session, const struct envelope *envelope)
 {
@@ -179,6 +189,8 @@ static bool deliver(struct session *session, const struct envelope *envelope)
 		if (!refused)
 			delivery_store(session->settings, envelope, &session->message, recipients,
 				       count, outcomes);
+		/* What was sent before the replies says nothing of them. */
+		session->unconfirmed = is_ahead(session) ? 0 : envelope->transaction;
 		if (!send_outcomes(session, recipients, outcomes, count))
 			return false;
 	}
@@ -206,8 +218,6 @@ static bool finish_message(struct session *session)
 						    .queue_id = session->xforward.ident,
 						    .received = buf_str(&received),
 						    .transaction = transaction});
-	/* What was sent before the replies says nothing of them. */
-	session->unconfirmed = session->connection->in.len == 0 ? transaction : 0;
 	buf_free(&received);
 	session_reset(session);
 	return go_on;

@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,6 +225,30 @@ START_TEST(test_client_gone_in_a_chunk)
 }
 END_TEST
 
+/* Said before the replies came, QUIT tells nothing of them, whether it has been read yet or not. */
+START_TEST(test_quit_before_the_replies)
+{
+	static char bytes[65536 + 6]; /* the session reads so many at once, and QUIT is left */
+
+	for (int i = 0; i < 40; i++) {
+		int len = snprintf(bytes, sizeof(bytes),
+				   "BDAT %zu LAST\r\nMessage-ID: <%02d@x>\r\n\r\n",
+				   sizeof(bytes) - 6 - strlen("BDAT 65519 LAST\r\n"), i / 2);
+
+		memset(bytes + len, 'x', sizeof(bytes) - (size_t)len);
+		memcpy(bytes + sizeof(bytes) - 6, "QUIT\r\n", 6);
+		greet();
+		begin((const char *const[]){"alice@example.com", NULL});
+		send_bytes(bytes, sizeof(bytes));
+		/* The session ends, and nobody has read what it said. */
+		ck_assert_int_eq(
+			poll(&(struct pollfd){.fd = peer.fd, .events = POLLRDHUP}, 1, 10000), 1);
+		disconnect();
+		ck_assert_int_eq(count_files("example.com/alice", "new"), i / 2 + 1);
+	}
+}
+END_TEST
+
 /* Every near-end of DATA is text, byte by byte: what follows is never a command. */
 START_TEST(test_data_endings)
 {
@@ -420,6 +445,7 @@ int main(void)
 	tcase_add_test(tests, test_chunk_disk_full);
 	tcase_add_test(tests, test_pipelined_chunks);
 	tcase_add_test(tests, test_client_gone_in_a_chunk);
+	tcase_add_test(tests, test_quit_before_the_replies);
 	tcase_add_test(tests, test_data_endings);
 	tcase_add_test(tests, test_data_without_recipient);
 	tcase_add_test(tests, test_several_batches);
