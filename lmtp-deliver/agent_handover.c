@@ -21,7 +21,8 @@
  * Refusals are believed where they are about the recipient or the message (550 to 554); whatever
  * else is said defers.
  *
- * Limits: the server has GREETING_MS to greet, STALL_MS to take more or to answer.
+ * Limits: the server has GREETING_MS to greet, STALL_MS to take more or to answer, and CALL_MS for
+ * all: pipe(8) returns a message to its sender when its own time is over.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -51,12 +52,14 @@
 #define GREETING_MS 5000
 #define GOODBYE_MS  1000
 #define STALL_MS    600000 /* as Postfix waits for the reply to a message */
+#define CALL_MS     900000 /* pipe(8) waits for 1,000 s */
 #define REPLY_MAX   4096   /* bytes of one line */
 #define COMMAND_MAX (SMTP_LINE_MAX - 64)
 
 struct handover {
 	int fd;
 	pid_t parent;
+	struct deadline end;
 	struct buf recipient; /* "TO:<...> ..." */
 	struct buf address;   /* in full, as given */
 	struct buf in, out;
@@ -175,7 +178,7 @@ static int open_server(const char *listen)
  */
 static unsigned next_reply(struct handover *handover, int64_t ms, const char **text_r)
 {
-	struct deadline deadline = deadline_in(ms);
+	struct deadline deadline = deadline_min(deadline_in(ms), handover->end);
 	static char line[REPLY_MAX];
 	struct buf *in = &handover->in;
 	unsigned code;
@@ -247,7 +250,7 @@ static bool said_yes(struct handover *handover, bool may_refuse)
 
 /* The message */
 
-/* Fills the block; false: standard input cannot be read. */
+/* Fills the block; false: standard input cannot be read, and the outcome is set. */
 static bool next_block(struct handover *handover)
 {
 	ssize_t got = 1;
@@ -260,7 +263,11 @@ static bool next_block(struct handover *handover)
 			handover->len += (size_t)got;
 	}
 	handover->is_last = got == 0;
-	return got >= 0;
+	if (got >= 0)
+		return true;
+	defer(handover, "4.3.0", "");
+	error_set(&handover->text, "cannot read the message: %s", strerror(errno));
+	return false;
 }
 
 static void put_chunk(struct handover *handover, size_t skip)
@@ -302,7 +309,7 @@ static bool send_due(struct handover *handover)
 	}
 	sent = buf_ok(&handover->out) &&
 	       io_write(handover->fd, handover->out.data, handover->out.len,
-			deadline_in(STALL_MS)) == IO_OK;
+			deadline_min(deadline_in(STALL_MS), handover->end)) == IO_OK;
 	if (!sent)
 		defer(handover, "4.3.0",
 		      buf_ok(&handover->out) ? "the LMTP server has gone away" : "out of memory");
@@ -322,11 +329,8 @@ static void talk(struct handover *handover, const struct buf *sender, size_t ski
 	while (!handover->is_last) {
 		if (!said_yes(handover, true))
 			return;
-		if (!next_block(handover)) {
-			defer(handover, "4.3.0", "");
-			error_set(&handover->text, "cannot read the message: %s", strerror(errno));
+		if (!next_block(handover))
 			return;
-		}
 		put_chunk(handover, 0);
 		if (!send_due(handover))
 			return;
@@ -399,10 +403,7 @@ static bool converse(struct handover *handover, const struct agent_options *opti
 	struct buf from_line = BUF_INIT, sender = BUF_INIT;
 	bool given_back = false;
 
-	if (!next_block(handover)) {
-		defer(handover, "4.3.0", "");
-		error_set(&handover->text, "cannot read the message: %s", strerror(errno));
-	} else {
+	if (next_block(handover)) {
 		size_t skip = agent_from_line(&from_line, handover->block, handover->len);
 
 		if (make_sender(handover, options, &from_line, skip, &sender))
@@ -441,7 +442,7 @@ bool agent_hand_over(const struct agent_options *options, pid_t parent, int *sta
 	const char *text;
 	bool done = false;
 
-	handover = (struct handover){.fd = -1, .parent = parent};
+	handover = (struct handover){.fd = -1, .parent = parent, .end = deadline_in(CALL_MS)};
 	defer(&handover, "4.3.0", "not delivered");
 	if (settings_load(options->file, &settings, NULL, NULL) == RESULT_FOUND &&
 	    can_be_said(&settings, options) && make_recipient(&handover, &settings, options))

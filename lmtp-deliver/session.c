@@ -221,7 +221,9 @@ static enum serve_next session_handle(struct connection *connection, void *state
 				  .is_tcp = connection->endpoint && !connection->endpoint->is_unix};
 
 	message_init(&session.message, session.settings->mail.base);
-	session_reply(&session, 220, "", "%s LMTP Postern", session.state->hostname);
+	/* Else the first wait says 421, and an agent goes elsewhere. */
+	if (!serve_stopping())
+		session_reply(&session, 220, "", "%s LMTP Postern", session.state->hostname);
 	while (one_command(&session))
 		;
 	(void)session_flush(&session);

@@ -498,6 +498,11 @@ START_TEST(test_shutdown)
 	expect_end();
 	disconnect();
 	ck_assert_int_eq(count_files("example.com/alice", "new"), 1);
+
+	connect_worker(host.accounts); /* too late */
+	expect("421 4.3.2");
+	expect_end();
+	disconnect();
 }
 END_TEST
 
