@@ -42,6 +42,7 @@ class Bench:
         self.rounds = arguments.rounds or (3 if arguments.quick else 5)
         self.scale = 0.4 if arguments.quick else 1
         self.results = {}  # (what, side): [Result], one for each round
+        self.stored = {}   # size as sent: size as we store it
         self.rows = []     # (what, target, measured, met)
         self.stack = contextlib.ExitStack()
         self.log = os.path.join(folder, "clients.log")
@@ -87,13 +88,15 @@ class Bench:
         with self.measured(what, label, side.processor) as result:
             result.seconds, result.client = send(messages)
             result.deliveries = messages * sessions * recipients
+        if side is self.ours:
+            self.stored[size] = self.mailboxes.message_size(domain, names[0])
         if domain not in who.NOT_KEPT:
             self.expect(what, label, domain,
                         [one_ for local in names for one_ in who.expanded(local, recipients)],
                         (messages + 1) * (sessions if one else 1))
 
     def limit(self, what, threads, messages, size=SMALL, folders=None):
-        """With FOLDERS the threads share so many."""
+        """Files as large as those of the messages; with FOLDERS the threads share so many."""
         folders = folders or threads
         messages = max(threads, int(messages * self.scale) * threads)
         folder = tempfile.mkdtemp(prefix="limit-", dir=self.disk)
@@ -101,7 +104,7 @@ class Bench:
         with self.measured(what, FILES) as result:
             result.seconds, result.client = who.timed(
                 [os.path.join(self.build, "bench", "fs_limit"), folder, str(threads),
-                 str(messages), str(size), str(folders)], self.folder)
+                 str(messages), str(self.stored[size]), str(folders)], self.folder)
             result.deliveries = messages
         made = [f"{folder}/{i}/new" for i in range(folders)]
         found = sum(len(os.listdir(one)) for one in made)

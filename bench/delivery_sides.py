@@ -122,6 +122,11 @@ class Mailboxes:
                 raise AssertionError(f"{maildir}/{sub} is not empty")
         return len(os.listdir(os.path.join(maildir, "new")))
 
+    def message_size(self, domain, local):
+        """The bytes of a delivered message, as it is stored."""
+        with os.scandir(os.path.join(self.maildir(domain, local), "new")) as messages:
+            return next(messages).stat().st_size
+
 
 def spread(folder):
     """
