@@ -2,9 +2,9 @@
  * io - reads and writes with a deadline
  *
  * Sockets are never made to block: each call asks the kernel not to wait and poll(2) does the
- * waiting, io_read_briefly() alone excepted. Other descriptors (the pipe of a delivery agent) are polled before each call.
- * A deadline that has passed ends a read even if bytes are there, so that a peer who trickles
- * cannot stretch it. A peer that resets the connection counts as one that closed.
+ * waiting, io_read_briefly() alone excepted. Other descriptors (the pipe of a delivery agent) are
+ * polled before each call. A deadline that has passed ends a read even if bytes are there, so that a
+ * peer who trickles cannot stretch it. A peer that resets the connection counts as one that closed.
  *
  * SIGPIPE is prevented for sockets; writing to a pipe without readers raises it as usual.
  */

@@ -2,10 +2,10 @@
  * smtp_line - command lines and their arguments, of SMTP and LMTP
  *
  * Lenient where a stock client or old mail needs it: a..b@ and .a@, senders that are no address
- * (taken for the null sender, since refusing them loses mail that a user waits for), local parts of any length that
- * fits, 8-bit bytes without SMTPUTF8, SIZE beyond 64 bits (taken as the largest number). Strict
- * where two readers might disagree: no blank before "<", one "@", no control characters in
- * addresses (also not hidden in xtext).
+ * (taken for the null sender, since refusing them loses mail that a user waits for), local parts of
+ * any length that fits, 8-bit bytes without SMTPUTF8, SIZE beyond 64 bits (taken as the largest
+ * number). Strict where two readers might disagree: no blank before "<", one "@", no control
+ * characters in addresses (also not hidden in xtext).
  *
  * DSN is not announced: ENVID and ORCPT are kept, RET and NOTIFY are checked and dropped.
  */

@@ -70,8 +70,8 @@ enum smtp_path_fault {
 /*
  * ARGUMENT is what stands after "MAIL " or "RCPT ". KEYWORD is "FROM" or "TO". Source routes are
  * dropped; quoted local parts kept as they came; RCPT refuses the empty path; "<postmaster>"
- * without domain is accepted, MAIL accepts any local part alone. PATH_R is set in every case: smtp_path_free() it. Out of memory is no
- * fault of the peer: ask buf_ok(&path_r->address) after OK.
+ * without domain is accepted, MAIL accepts any local part alone. PATH_R is set in every case:
+ * smtp_path_free() it. Out of memory is no fault of the peer: ask buf_ok(&path_r->address) after OK.
  */
 enum smtp_path_fault smtp_path_parse(const char *argument, size_t len, const char *keyword,
 				     struct smtp_path *path_r);

@@ -2,8 +2,9 @@
  * sql_mysql - the driver for MariaDB and MySQL, on libmariadb or Oracle's libmysqlclient
  *
  * One host word becomes one connection attempt: "/path" is a Unix socket, "localhost" without a
- * port the library's own default (its Unix socket, as in Postfix), anything else TCP. The session is utf8mb4 with a fixed sql_mode, so that no server default changes what a preset
- * means, and so that a value too long for its column is an error rather than cut.
+ * port the library's own default (its Unix socket, as in Postfix), anything else TCP. The session is
+ * utf8mb4 with a fixed sql_mode, so that no server default changes what a preset means, and so that a
+ * value too long for its column is an error rather than cut.
  *
  * Statements are prepared on the server; all rows are fetched while executing, so reading them
  * cannot fail half way. The library's own reconnecting stays off: sql.c does it.

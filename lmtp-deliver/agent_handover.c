@@ -1,7 +1,8 @@
 /*
  * agent_handover - the pipe(8) agent as a client of the LMTP server
  *
- * The conversation is one write and one wait, and as much for its end, where the message fits a block:
+ * Where the message fits a block, the conversation is one write and one wait, and as much for its
+ * end:
  *
  *   S: 220                 nobody there or another answer: the agent delivers by itself
  *   C: LHLO MAIL RCPT BDAT size LAST, and the block

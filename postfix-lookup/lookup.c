@@ -14,8 +14,8 @@
  *	the first one separates as surely as a NUL would). TEMP and PERM are never remembered.
  *
  *	No worker waits for anything but the database itself, and fewer of them than there are do
- *	that (gate.c, inquiry.c): the others answer from memory in no time, whatever the database does. What is
- *	given while it is away: stale.c; how that is known: database.c.
+ *	that (gate.c, inquiry.c): the others answer from memory in no time, whatever the database
+ *	does. What is given while it is away: stale.c; how that is known: database.c.
  *
  *	While an answer is fetched, a flush of any key keeps it from being remembered. Answers may
  *	be passwords, so every buffer that holds one is wiped.
