@@ -18,18 +18,13 @@
 #include "config.h"
 #endif
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
+
+#include "bench/null_server.h"
 
 #define INPUT_MAX   65536
 #define REPLIES_MAX 4096
@@ -163,63 +158,21 @@ static void converse(struct session *session)
 	}
 }
 
-static void *serve(void *argument)
+static void serve(int fd)
 {
 	struct session session;
 
-	session.fd = (int)(intptr_t)argument;
+	session.fd = fd;
 	session.recipients = 0;
 	session.used = session.len = session.out_len = 0;
 	converse(&session);
-	close(session.fd);
-	return NULL;
-}
-
-static int listen_on(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	strcpy(address.sun_path, path);
-	umask(0111);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    listen(fd, SOMAXCONN) != 0)
-		return -1;
-	return fd;
-}
-
-static int fail(const char *what, int error)
-{
-	fprintf(stderr, "null_lmtp: %s: %s\n", what, strerror(error));
-	return 1;
 }
 
 int main(int argc, char **argv)
 {
-	int listener;
-
 	if (argc != 2) {
 		fprintf(stderr, "usage: null_lmtp SOCKET\n");
 		return 64;
 	}
-	/* A client that leaves ends its own thread only. */
-	(void)signal(SIGPIPE, SIG_IGN);
-	listener = listen_on(argv[1]);
-	if (listener < 0)
-		return fail(argv[1], errno);
-	for (;;) {
-		pthread_t thread;
-		int error, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd < 0)
-			return fail("accept", errno);
-		error = pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
-		if (error != 0)
-			return fail("pthread_create", error);
-		pthread_detach(thread);
-	}
+	return null_server_run("null_lmtp", argv[1], serve);
 }

@@ -21,19 +21,15 @@
 #include "config.h"
 #endif
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <mysql.h>
+
+#include "bench/null_server.h"
 
 #define REQUEST_MAX    4096
 #define PATH_LEN_MAX   1000
@@ -187,41 +183,23 @@ static void converse(struct relay *relay)
 			return;
 }
 
-static void *serve(void *argument)
+static void serve(int fd)
 {
-	struct relay *relay = argument;
+	struct relay *relay = calloc(1, sizeof(*relay));
 
+	if (relay == NULL || mysql_init(&relay->mysql) == NULL) {
+		fprintf(stderr, "null_relay: out of memory\n");
+		free(relay);
+		return;
+	}
+	relay->fd = fd;
 	if (connect_database(relay) && prepare(relay))
 		converse(relay);
 	if (relay->statement && mysql_stmt_close(relay->statement) != 0)
 		fprintf(stderr, "null_relay: %s\n", mysql_error(&relay->mysql));
 	mysql_close(&relay->mysql);
-	close(relay->fd);
 	free(relay);
 	mysql_thread_end();
-	return NULL;
-}
-
-static int listen_on(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	strcpy(address.sun_path, path);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    listen(fd, SOMAXCONN) != 0)
-		return -1;
-	return fd;
-}
-
-static int fail(const char *what, int error)
-{
-	fprintf(stderr, "null_relay: %s: %s\n", what, strerror(error));
-	return 1;
 }
 
 static bool arguments_ok(int argc, char **argv)
@@ -236,8 +214,6 @@ static bool arguments_ok(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int listener;
-
 	if (!arguments_ok(argc, argv)) {
 		fprintf(stderr, "usage: null_relay SOCKET DATABASE_SOCKET USER PASSWORD DATABASE "
 				"SQL [address | domain ...]\n");
@@ -246,26 +222,9 @@ int main(int argc, char **argv)
 	server = argv[2], user = argv[3], password = argv[4], database = argv[5], sql = argv[6];
 	parameters = argv + 7;
 	parameter_count = (unsigned)argc - 7;
-	/* A client that leaves ends its own thread only. */
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (mysql_library_init(0, NULL, NULL) != 0)
-		return fail("the database library", ENOMEM);
-	listener = listen_on(argv[1]);
-	if (listener < 0)
-		return fail(argv[1], errno);
-	for (;;) {
-		int error, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		struct relay *relay = calloc(1, sizeof(*relay));
-		pthread_t thread;
-
-		if (fd < 0)
-			return fail("accept", errno);
-		if (relay == NULL || mysql_init(&relay->mysql) == NULL)
-			return fail("a connection", ENOMEM);
-		relay->fd = fd;
-		error = pthread_create(&thread, NULL, serve, relay);
-		if (error != 0)
-			return fail("pthread_create", error);
-		pthread_detach(thread);
+	if (mysql_library_init(0, NULL, NULL) != 0) {
+		fprintf(stderr, "null_relay: the database library does not start\n");
+		return 1;
 	}
+	return null_server_run("null_relay", argv[1], serve);
 }
