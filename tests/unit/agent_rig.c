@@ -179,6 +179,11 @@ static pid_t spawn(const char *const *arguments, int *in_r, int *out_r)
 	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
+		static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
+
+		/* Behind nohup they are ignored, and so the agent leaves them. */
+		for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+			(void)signal(ending[i], SIG_DFL);
 		(void)dup2(in[0], STDIN_FILENO);
 		(void)dup2(out[1], STDOUT_FILENO);
 		agent_become_program(argv);
