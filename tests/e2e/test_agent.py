@@ -263,8 +263,8 @@ def test_killed_parent_publishes_nothing():
         with open(f"{host.folder}/agent.pid", encoding="ascii") as file:
             pid = int(file.read())
         parent = parent_of(pid)
-        os.unlink(f"{host.folder}/halt")
         wait_for("pipe(8) to fill the pipe", lambda: is_stopped(pid) and waits(parent))
+        os.unlink(f"{host.folder}/halt")
         os.kill(parent, signal.SIGKILL)
         wait_for("its end", lambda: parent_of(pid) != parent)
         os.kill(pid, signal.SIGCONT)
