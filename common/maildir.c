@@ -235,6 +235,12 @@ static void open_place(struct maildir_file *file)
 	int fd = -1, error = 0;
 
 	file->result = maildir_open_root(&file->target, false, &file->root_fd, &error, &file->err);
+	/* Behind a folder, too, the Maildir must be whole: its usage is written by way of tmp/. */
+	if (file->result == RESULT_FOUND && *file->target.folder &&
+	    folder_directory_has(file->root_fd, "tmp") != 1) {
+		folder_directory_close(&file->root_fd);
+		file->result = RESULT_NONE;
+	}
 	if (file->result == RESULT_NONE)
 		file->result =
 			maildir_open_root(&file->target, true, &file->root_fd, &error, &file->err);

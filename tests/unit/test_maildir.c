@@ -265,6 +265,12 @@ START_TEST(test_folder_completed)
 	ck_assert_int_eq(deliver_text("x", &name, NULL), RESULT_FOUND);
 	ck_assert_int_eq(strncmp(buf_str(&name), ".lists/new/", 11), 0);
 	buf_free(&name);
+
+	/* And the Maildir itself, which somebody may be making just now: usage is kept there. */
+	path_below(path, sizeof(path), "tmp");
+	ck_assert_int_eq(rmdir(path), 0);
+	ck_assert_int_eq(deliver_text("x", NULL, NULL), RESULT_FOUND);
+	ck_assert_int_eq(access(path, F_OK), 0);
 }
 END_TEST
 
